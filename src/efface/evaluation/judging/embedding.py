@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from efface.evaluation.judging.judge_dtype import judge_dtype
 from efface.evaluation.judging.mean_pooling import MeanPoolingEncoder, read_layout
 
 _BATCH_SIZE = 64
@@ -91,5 +92,5 @@ def _open_encoder(folder: Path, device: torch.device | str) -> Any:
         str(folder),
         device=str(device),
         local_files_only=True,
-        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        model_kwargs={"use_safetensors": True, "dtype": judge_dtype(device)},
     )
