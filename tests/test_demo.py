@@ -54,7 +54,9 @@ def _check_one_process_writes_the_same(out, again, settings, monkeypatch):
     before = read_record_sets(out / "before" / "records")
     with ConsoleReporter(Console()) as reporter:
         pairs = ["seed=4", "data.author_seed=4", *settings]
-        demo._unlearn(again, out / "target" / "model", before, pairs, reporter=reporter)
+        target = out / "target" / "model"
+        judges = demo._open_judges(target, pairs)
+        demo._unlearn(again, target, before, pairs, judges, reporter=reporter)
     for method in METHODS[:2]:
         files = [path.relative_to(again) for path in (again / method).rglob("*") if path.is_file()]
         assert len(files) >= 8

@@ -20,9 +20,10 @@ from efface.commands.evaluate import evaluate_model
 from efface.commands.finetune import finetune
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.resolve import resolve_config
-from efface.data import load_training_set
+from efface.data import load_task, load_training_set
 from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
+from efface.evaluation.judging.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets
 from efface.folder_lock import is_lock, lock_folder
 from efface.folders import REPORT, RunPaths
@@ -84,8 +85,9 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     shared = [f"seed={seed}", f"data.author_seed={seed}", *settings]
     with ConsoleReporter(console) as reporter:
         target = _fine_tune_target(out / "base", out / "target", shared, reporter=reporter)
-        before = _records_before(out / BEFORE, target, shared, reporter=reporter)
-        results = _unlearn(out, target, before, shared, reporter=reporter)
+        judges = _open_judges(target, shared)
+        before = _records_before(out / BEFORE, target, shared, judges, reporter=reporter)
+        results = _unlearn(out, target, before, shared, judges, reporter=reporter)
     print_results(console, results)
     _print_answers(console, out, before)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
@@ -93,16 +95,33 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     return results
 
 
-def _records_before(folder: Path, target: Path, settings: Sequence[str], *, reporter: Reporter) -> RecordSets:
-    """Evaluate the target model once for all methods."""
+def _evaluation_config(target: Path, settings: Sequence[str]) -> EvaluationConfig:
     used = [pair for pair in settings if not pair.startswith("train.")]
-    config = resolve_config(EvaluationConfig, "demo", [f"model={target}", *used])
-    evaluate_model(config, folder, reporter=reporter)
+    return resolve_config(EvaluationConfig, "demo", [f"model={target}", *used])
+
+
+def _open_judges(target: Path, settings: Sequence[str]) -> Judges:
+    """The models that judge outputs: opened once for all, as they keep the embeddings of the reference answers."""
+    config = _evaluation_config(target, settings)
+    return open_judges(config.evaluate, device_for(config.device), load_task(config.data, data_dir=None).evaluation)
+
+
+def _records_before(
+    folder: Path, target: Path, settings: Sequence[str], judges: Judges, *, reporter: Reporter
+) -> RecordSets:
+    """Evaluate the target model once for all methods."""
+    evaluate_model(_evaluation_config(target, settings), folder, reporter=reporter, judges=judges)
     return read_record_sets(RunPaths(folder).records_root)
 
 
 def _unlearn(
-    out: Path, target: Path, before: RecordSets, settings: Sequence[str], *, reporter: ConsoleReporter
+    out: Path,
+    target: Path,
+    before: RecordSets,
+    settings: Sequence[str],
+    judges: Judges,
+    *,
+    reporter: ConsoleReporter,
 ) -> dict[str, Results]:
     """Unlearn with every method: on a CPU as many at once as it has cores, each with one thread."""
     configs = {
@@ -113,7 +132,9 @@ def _unlearn(
 
     def job(method: str, config: RunConfig) -> ConcurrentJob[Results]:
         own = reporter if processes == 1 else reporter.labeled(f"{method}:")
-        return ConcurrentJob(method, lambda told: run(config, out / method, reporter=told, before=before), own)
+        return ConcurrentJob(
+            method, lambda told: run(config, out / method, reporter=told, before=before, judges=judges), own
+        )
 
     results = {each.name: result for each, result in at_once(list(starmap(job, configs.items())), processes=processes)}
     return {method: results[method] for method in METHODS}

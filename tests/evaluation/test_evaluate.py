@@ -59,9 +59,9 @@ class Recorder:
         self.pairs: list[Any] = []
         self.claims: list[Any] = []
 
-    def cosines(self, texts, others):
-        self.pairs.append((list(texts), list(others)))
-        return [0.25] * len(texts)
+    def cosines(self, texts, *others):
+        self.pairs += [(list(texts), list(each)) for each in others]
+        return [[0.25] * len(texts) for _ in others]
 
     def verdicts(self, claims, journal=None, progress=None):
         self.claims.extend(claims)

@@ -7,6 +7,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.packing import logprobs, support
+from efface.packing.forward import cross_entropy_logprobs
 from efface.packing.logprobs import answer_logprobs, answer_numbers, logprobs_and_predicted
 from efface.text.sequence import TokenizedSequence
 
@@ -96,6 +97,28 @@ def test_a_sequence_that_does_not_fit_is_named(llama, uneven, gpu):
     named = ("40 tokens", "item '3'", "train.max_tokens_per_forward", "evaluate.max_tokens_per_forward", "device=cpu")
     assert all(words in str(error.value) for words in named)
     assert llama.training
+
+
+def test_a_batch_is_packed_while_the_one_before_is_computed(llama, monkeypatch):
+    done = []
+
+    def recorded(name):
+        function = getattr(logprobs, name)
+        return lambda *given, **named: done.append(name) or function(*given, **named)
+
+    for name in ("pack", "hidden_states"):
+        monkeypatch.setattr(logprobs, name, recorded(name))
+    ours = answer_numbers(
+        llama,
+        ANSWERS,
+        cross_entropy_logprobs,
+        max_tokens_per_forward=25,
+        on_batch=lambda numbers: done.append(f"{len(numbers)} read"),
+    )
+    assert done == ["pack", *["hidden_states", "pack", "4 read"] * 2, "hidden_states", "4 read"]
+    together = answer_logprobs(llama, ANSWERS, max_tokens_per_forward=1000)
+    for batched, expected in zip(ours, together, strict=True):
+        assert batched == pytest.approx(expected, abs=1e-5)
 
 
 def test_only_the_answer_is_scored(llama):

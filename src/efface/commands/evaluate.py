@@ -55,6 +55,7 @@ def evaluate_model(
     before: Mapping[str, Sequence[Record]] | None = None,
     resume: bool = False,
     reporter: Reporter | None = None,
+    judges: Judges | None = None,
 ) -> Scores:
     """Score a model on the evaluation sets of its data; writes records and scores.json to the folder `out`.
 
@@ -68,12 +69,13 @@ def evaluate_model(
             definition `paper`; None means that the model to evaluate is that model.
         resume: Continue an evaluation of the same settings that was stopped in `out`.
         reporter: Gets the stage, progress and warnings.
+        judges: The models that judge outputs under these settings, where they were already opened.
 
     Raises:
         EffaceError: Settings, data or the model cannot be used.
     """
     reporter, folder = reporter or SilentReporter(), RunFolder(out)
-    setup = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
+    setup = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter, resume=resume, judges=judges)
     if resume and folder.scores.is_file():
         remove_journal(folder.evaluating("all"))
         reporter.on_stage(f"evaluated already: {folder.root}")
@@ -108,7 +110,13 @@ def evaluate_model(
 
 
 def prepare_evaluation(
-    config: EvaluationConfig, folder: RunFolder, *, data_dir: Path | None, reporter: Reporter, resume: bool = False
+    config: EvaluationConfig,
+    folder: RunFolder,
+    *,
+    data_dir: Path | None,
+    reporter: Reporter,
+    resume: bool = False,
+    judges: Judges | None = None,
 ) -> EvaluationSetup:
     """Read and check everything that an evaluation needs; writes nothing.
 
@@ -118,6 +126,7 @@ def prepare_evaluation(
         data_dir: Where benchmarks are stored; None for the default.
         reporter: Gets warnings.
         resume: Whether `folder` may contain an evaluation of the same settings.
+        judges: The models that judge outputs under these settings; None to open them.
 
     Raises:
         EffaceError: Something cannot be used, or `folder` contains something else.
@@ -156,7 +165,7 @@ def prepare_evaluation(
     return EvaluationSetup(
         task=task,
         opened=opened,
-        judges=open_judges(config.evaluate, device, task.evaluation),
+        judges=judges or open_judges(config.evaluate, device, task.evaluation),
         device=device,
         manifest=resume_manifest(folder.read_manifest(), manifest, reporter=reporter),
     )

@@ -93,10 +93,11 @@ class Layout:
         first_slot = 0
         for group in _length_buckets(sorted(range(len(lengths)), key=lengths.__getitem__), lengths):
             width = lengths[group[-1]]
-            gather_index = torch.zeros(len(group), width, dtype=torch.long)
+            rows = [self.token_indices[sequence] for sequence in group]
+            gather_index = torch.tensor([row + [0] * (width - len(row)) for row in rows])
             for row, sequence in enumerate(group):
-                gather_index[row, : lengths[sequence]] = torch.tensor(self.token_indices[sequence])
-                slots[sequence] = torch.arange(lengths[sequence]) + first_slot + row * width
+                start = first_slot + row * width
+                slots[sequence] = torch.arange(start, start + lengths[sequence])
             buckets.append(gather_index)
             first_slot += gather_index.numel()
         plan = self._gather_plan(torch.cat([bucket.flatten() for bucket in buckets]), slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ from efface.packing.forward import (
     score_targets,
 )
 from efface.packing.oom_retry import map_with_oom_backoff
-from efface.packing.packed_batch import pack
+from efface.packing.packed_batch import PackedBatch, TargetPositions, pack
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.packing.token_batches import token_batches
 from efface.text.sequence import TokenizedSequence
@@ -88,13 +89,13 @@ def answer_numbers(
         EffaceError: the memory of the GPU is too small for a single sequence.
     """
     by_index: dict[int, list[Any]] = {}
-    device = device_of(model)
+    packing = _PackingAhead(sequences, device_of(model))
 
     def process(batch: list[int]) -> list[list[Any]]:
-        packed = pack([sequences[index] for index in batch], device)
-        at = packed.target_positions("answer")
+        packed, at = packing.packed(batch)
         token_index, targets = at.token_index[at.unique_index], at.targets[at.unique_index]
         numbers = score_targets(model, hidden_states(model, packed)[token_index], targets, score)[at.inverse_index]
+        packing.pack_after(batch)
         return [part.tolist() for part in numbers.cpu().split(at.counts)]
 
     def describe(index: int) -> str:
@@ -111,6 +112,7 @@ def answer_numbers(
                 by_index.update({index: known[sequences[index].key] for index in batch})
             else:
                 new.append(batch)
+        packing.announce(new)
         for batch, numbers in map_with_oom_backoff(new, process, describe=describe):
             by_index.update(zip(batch, numbers, strict=True))
             if on_batch is not None:
@@ -118,6 +120,31 @@ def answer_numbers(
     for of_rank in distributed.all_gather(by_index):
         by_index.update(of_rank)
     return [by_index[index] for index in range(len(sequences))]
+
+
+class _PackingAhead:
+    """Packs each batch while a GPU still computes the one before, whose kernels are queued by then."""
+
+    def __init__(self, sequences: Sequence[TokenizedSequence], device: torch.device) -> None:
+        self._sequences, self._device = sequences, device
+        self._following: dict[tuple[int, ...], list[int]] = {}
+        self._ready: dict[tuple[int, ...], tuple[PackedBatch, TargetPositions]] = {}
+
+    def announce(self, batches: Sequence[list[int]]) -> None:
+        """Say which batches will be packed, in order."""
+        self._following = {tuple(batch): after for batch, after in pairwise(batches)}
+
+    def packed(self, batch: list[int]) -> tuple[PackedBatch, TargetPositions]:
+        """A batch, or a part of one where memory is short, and the positions of its answers."""
+        if (ready := self._ready.pop(tuple(batch), None)) is not None:
+            return ready
+        packed = pack([self._sequences[index] for index in batch], self._device)
+        return packed, packed.target_positions("answer")
+
+    def pack_after(self, batch: list[int]) -> None:
+        """Pack the batch that follows this one."""
+        if (after := self._following.get(tuple(batch))) is not None:
+            self._ready[tuple(after)] = self.packed(after)
 
 
 def _batches_of_rank(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -163,6 +164,7 @@ def _work(job: ConcurrentJob[Any], sender: Connection, inherited: Sequence[Conne
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         torch.set_num_threads(1)
         termination.ignore_further()
+        gc.freeze()  # a collection of what a run has freed need not look at all that was imported before
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             sender.send(("returned", job.work(_Sender(sender))))

@@ -144,7 +144,8 @@ class RunFolder(RunPaths):
             return
         size = self.metrics.stat().st_size if self.metrics.is_file() else 0
         try:
-            make_folder(self.root)
+            if not size:
+                make_folder(self.root)
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(log.to_json() if isinstance(log, StepLog) else asdict(log)) + "\n")
             if not size:

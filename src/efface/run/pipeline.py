@@ -45,6 +45,7 @@ def run(
     reporter: Reporter | None = None,
     before: Mapping[str, Sequence[Record]] | None = None,
     downstream: Downstream | None = None,
+    judges: Judges | None = None,
 ) -> Results:
     """Unlearn, and evaluate before and after. Whatever can be refused is refused before anything is written.
 
@@ -56,6 +57,7 @@ def run(
         reporter: Gets stages, steps, progress and warnings.
         before: Records of the same model under the same settings, where they were already made: set name -> records.
         downstream: Scores of the same model on the downstream tasks, where they were already made.
+        judges: The models that judge outputs under these settings, where they were already opened.
 
     Returns:
         The scores before and after unlearning.
@@ -68,7 +70,7 @@ def run(
     config, plan, device = prepared.config, prepared.plan, prepared.device
     check_epoch_selection(config, prepared.task)
     check_keep(config, prepared.task)
-    judges = open_judges(config.evaluate, device, prepared.task.evaluation)
+    judges = judges or open_judges(config.evaluate, device, prepared.task.evaluation)
     for warning in judges.warnings:
         reporter.on_warning(warning)
     metadata = RunMetadata(folder, config, prepared.manifest, model_answers=prepared.model_answers)

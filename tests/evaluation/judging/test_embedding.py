@@ -18,7 +18,7 @@ def embedder() -> Embedder:
 
 def test_similar_sentences_are_closer_than_others(embedder):
     reference = "The author was born in Lisbon."
-    same, close, far, nothing = embedder.cosines(
+    [[same, close, far, nothing]] = embedder.cosines(
         [reference] * 4, [reference, "Lisbon is where the writer was born.", "Pour the milk into a warm pan.", ""]
     )
     assert same == pytest.approx(1, abs=1e-12)
@@ -29,20 +29,46 @@ def test_similar_sentences_are_closer_than_others(embedder):
 
 def test_vectors_have_unit_length_in_any_batch(embedder):
     texts = ["short", "a rather longer sentence about " + "rivers and " * 30, "short"]
-    together = embedder.embed(texts)
+    [together] = embedder.embed(texts)
     assert together.dtype == torch.float64
     assert together.norm(dim=-1).tolist() == pytest.approx([1, 1, 1], abs=1e-12)
     assert torch.equal(together[0], together[2])
 
 
-def test_a_text_is_embedded_once(embedder, monkeypatch):
-    encoded = []
+@pytest.fixture
+def encoded(embedder, monkeypatch) -> list[str]:
+    """The texts that are encoded in a test."""
+    encoded: list[str] = []
     encode = embedder._model.encode
     monkeypatch.setattr(embedder._model, "encode", lambda texts, **kw: encoded.extend(texts) or encode(texts, **kw))
+    monkeypatch.setattr(embedder, "_known", {})
+    return encoded
+
+
+def test_a_text_is_embedded_once(embedder, encoded):
     first = embedder.cosines(["once one", "once two"], ["once target", "once target"])
     assert sorted(encoded) == ["once one", "once target", "once two"]
     assert embedder.cosines(["once one", "once two"], ["once target", "once target"]) == first
     assert len(encoded) == 3
+
+
+def test_every_evaluation_of_a_run_embeds_its_new_outputs_alone(embedder, encoded):
+    answers, before = ["in Oslo", "in Rome"], ["in Oslo", "in Paris"]
+    embedder.cosines(before, answers)
+    for output in ("I do not know.", "No idea.", "Ask me later."):
+        encoded.clear()
+        embedder.cosines([" " + output, " in Paris"], answers, before)
+        assert encoded == [output]
+    assert len(embedder._known) == 3
+
+
+def test_vectors_do_not_depend_on_what_was_embedded_earlier(embedder, encoded):
+    texts = ["the first output", "an output that is a good deal longer than the others " * 3, "third"]
+    answers = ["the first", "a reference answer", "an answer " * 9]
+    alone = embedder.embed(answers, texts)
+    embedder.embed(["the first output", "the first"], ["third"], ["something else"])
+    assert all(map(torch.equal, embedder.embed(answers, texts), alone))
+    assert encoded.count("third") == 3
 
 
 def test_the_name_includes_model_and_package(embedder):

@@ -25,8 +25,8 @@ def in_set(**settings: Any) -> SetItem:
 class LengthEmbedder:
     name = "toy embedder"
 
-    def cosines(self, texts, others):
-        return [1 / (1 + abs(len(a) - len(b))) for a, b in zip(texts, others, strict=True)]
+    def cosines(self, texts, *others):
+        return [[1 / (1 + abs(len(a) - len(b))) for a, b in zip(texts, each, strict=True)] for each in others]
 
 
 def judged(set_items, outputs, judges, before=None):
@@ -59,7 +59,7 @@ def test_what_was_not_asked_is_not_judged():
 
 def test_models_that_do_not_fit():
     class Full(LengthEmbedder):
-        def cosines(self, texts, others):
+        def cosines(self, texts, *others):
             raise torch.OutOfMemoryError
 
     with pytest.raises(EffaceError) as raised:

@@ -58,7 +58,7 @@ class GibberishDetector:
                     max_length=min(limit, self._classifier.max_length),
                     return_tensors="pt",
                 ).to(model.device)
-                clean_B = model(**inputs).logits.softmax(dim=-1)[:, self._clean]
+                clean_B = model(**inputs).logits.float().softmax(dim=-1)[:, self._clean]
                 found.update(zip(batch, clean_B.tolist(), strict=True))
         return [found[index] for index in range(len(texts))]
 

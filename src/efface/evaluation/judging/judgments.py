@@ -99,16 +99,23 @@ def _judge(
 ) -> list[Judgment]:
     if not set_items:
         return []
-    cosines_answer: list[float | None] = [None] * len(set_items)
-    cosines_before = cosines_answer
-    if judges.embedder is not None:
-        targets = [set_item.item.embedding_target for set_item in set_items]
-        cosines_answer = [*judges.embedder.cosines(outputs, targets)]
-        # the model before unlearning is compared with itself
-        cosines_before = [1.0] * len(set_items) if before is None else [*judges.embedder.cosines(outputs, before)]
+    cosines_answer, cosines_before = _cosines(set_items, outputs, before, judges)
     verdicts = _verdicts(set_items, outputs, judges, journal=journal, progress=progress)
     readable = _not_gibberish(set_items, outputs, judges)
     return [Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, readable, strict=True)]
+
+
+def _cosines(
+    set_items: Sequence[SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+) -> tuple[Sequence[float | None], Sequence[float | None]]:
+    """Similarity of each output to the reference answer, and to the output before unlearning."""
+    if judges.embedder is None:
+        return [None] * len(outputs), [None] * len(outputs)
+    targets = [set_item.item.embedding_target for set_item in set_items]
+    if before is None:  # the model before unlearning is compared with itself
+        return judges.embedder.cosines(outputs, targets)[0], [1.0] * len(outputs)
+    of_answers, of_before = judges.embedder.cosines(outputs, targets, before)
+    return of_answers, of_before
 
 
 def _not_gibberish(set_items: Sequence[SetItem], outputs: Sequence[str], judges: Judges) -> Sequence[float | None]:

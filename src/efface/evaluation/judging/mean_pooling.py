@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from efface.evaluation.judging.judge_dtype import judge_dtype
+
 _MODULES = (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize"))
 
 
@@ -67,7 +69,7 @@ class MeanPoolingEncoder:
 
         local_only = {"local_files_only": True, "trust_remote_code": False}
         self._tokenizer = AutoTokenizer.from_pretrained(folder, **local_only)
-        self._model = AutoModel.from_pretrained(folder, **local_only, use_safetensors=True, dtype=torch.float32)
+        self._model = AutoModel.from_pretrained(folder, **local_only, use_safetensors=True, dtype=judge_dtype(device))
         self._model.to(device).eval()
         self._max_tokens = layout.max_tokens or min(
             self._tokenizer.model_max_length, self._model.config.max_position_embeddings
@@ -98,7 +100,7 @@ class MeanPoolingEncoder:
         inputs = self._tokenizer(
             texts, padding=True, truncation="longest_first", max_length=self._max_tokens, return_tensors="pt"
         ).to(self._model.device)
-        states_BTD = self._model(**inputs).last_hidden_state
+        states_BTD = self._model(**inputs).last_hidden_state.float()
         mask_BT1 = inputs["attention_mask"].unsqueeze(-1).to(states_BTD.dtype)
         mean_BD: Tensor = (states_BTD * mask_BT1).sum(dim=1) / mask_BT1.sum(dim=1).clamp(min=1e-9)
         return torch.nn.functional.normalize(mean_BD, dim=-1) if self._normalize else mean_BD

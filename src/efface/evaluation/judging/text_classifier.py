@@ -1,4 +1,4 @@
-"""A text classifier from a folder, in float32; neither code nor pickles of the folder are run."""
+"""A text classifier from a folder, in the dtype of judges; neither code nor pickles of the folder are run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from efface.evaluation.judging.judge_dtype import judge_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +51,7 @@ def load_text_classifier(folder: Path, device: torch.device | str) -> TextClassi
 
     tokenizer = AutoTokenizer.from_pretrained(folder, **_SAFE)
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, **_SAFE, use_safetensors=True, dtype=torch.float32
+        folder, **_SAFE, use_safetensors=True, dtype=judge_dtype(device)
     )
     model.to(device).eval()
     longest = tokenizer.model_max_length
