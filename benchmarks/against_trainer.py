@@ -24,10 +24,10 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Objective, Reference
 from efface.packing.support import packing_unsupported_reason
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import Schedule
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import Schedule
 from machine import device_name, versions
 from padded_baseline import MicroBatch, count, loss_of, pad
 from shapes import SHAPES, Shape, build_model

@@ -30,11 +30,11 @@ from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.run.prepare import training_steps
+from efface.run.preparation.prepare import training_steps
 from efface.text.formatter import PromptFormatter
+from efface.train.batches.sampler import make_schedule
 from efface.train.loop import Trainer
-from efface.train.optimizer import decay_groups
-from efface.train.sampler import make_schedule
+from efface.train.optimizer.optimizer import decay_groups
 
 _ROWS, _STEP = 4, 32
 """Rows of a micro-batch and of a step: 4 rows, 2 processes, 4 accumulated."""

@@ -13,12 +13,12 @@ import measure as measuring
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
+from efface.train.batches.examples import unlearning_examples
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import make_schedule, sample_batches
 from efface.train.config import TrainConfig
-from efface.train.examples import unlearning_examples
 from efface.train.loop import Trainer
-from efface.train.micro_batches import TrainingExample
-from efface.train.optimizer import weights_dtype
-from efface.train.sampler import make_schedule, sample_batches
+from efface.train.optimizer.optimizer import weights_dtype
 from efface.train.step_log import StepLog
 from measure import Setting
 from shapes import build_model

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 from measure import Contender, Measured, Setting, measure
 
 T = TypeVar("T")

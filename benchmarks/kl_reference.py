@@ -17,8 +17,8 @@ from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.reference.live import LiveReference
+from efface.train.batches.micro_batches import TrainingExample
 from efface.train.config import LoRAConfig
-from efface.train.micro_batches import TrainingExample
 from isolation import run_in_subprocess
 from measure import (
     MODEL_SEED,

@@ -20,7 +20,7 @@ from efface.objectives.terms import Objective, Reference, ReferenceDistribution
 from efface.packing.support import packing_unsupported_reason
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 from efface.train.step import Losses, batch_losses
 from padded_baseline import padded_losses
 from shapes import Shape, build_model

@@ -12,10 +12,10 @@ from dataclasses import asdict
 from efface.models.memory_estimate import count_training_memory, meta_model
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
+from efface.train.batches.micro_batches import count_packed_tokens, count_tokens, split_by_tokens
+from efface.train.batches.token_budget import token_budget_within
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.micro_batches import count_packed_tokens, count_tokens, split_by_tokens
-from efface.train.optimizer import weights_dtype
-from efface.train.token_budget import token_budget_within
+from efface.train.optimizer.optimizer import weights_dtype
 from shapes import SHAPES
 from workload import load_workload
 

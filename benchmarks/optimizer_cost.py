@@ -70,8 +70,8 @@ def measure(contender: Contender, shape: Shape, device: str, repeats: int) -> Co
 
 
 def _optimizer(contender: Contender, model: Any) -> Any:
-    from efface.train.adamw8bit import AdamW8bit
-    from efface.train.optimizer import decay_groups
+    from efface.train.optimizer.adamw8bit import AdamW8bit
+    from efface.train.optimizer.optimizer import decay_groups
 
     groups = decay_groups(model, 0.01)
     if contender == "flat":

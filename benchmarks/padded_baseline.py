@@ -18,7 +18,7 @@ from torch import Tensor
 
 from efface.objectives.terms import View
 from efface.text.sequence import TokenizedSequence
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 from efface.train.step import Losses
 
 PADDED_LENGTH = 500

@@ -25,7 +25,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.text.sequence import TokenizedSequence
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 from forget_run import measure_run
 from isolation import measure_in_subprocess, run_in_subprocess
 from machine import describe_machine

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from efface.artifacts import Results, Scores
-from efface.folders import STAGES, RunPaths
+from efface.files.folders import STAGES, RunPaths
 from efface.records import Record
 from efface.schema import EvaluationSet, Item, Task
 from efface.scores import score_path

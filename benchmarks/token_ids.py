@@ -24,9 +24,9 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.schema import Item, Task
 from efface.text.formatter import PromptFormatter, TextConfig
+from efface.train.batches.examples import most_bytes, unlearning_examples
+from efface.train.batches.sampler import sample_batches
 from efface.train.config import TrainConfig
-from efface.train.examples import most_bytes, unlearning_examples
-from efface.train.sampler import sample_batches
 from isolation import run_in_subprocess
 from machine import describe_machine
 from measure import peak_resident

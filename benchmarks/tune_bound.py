@@ -18,7 +18,7 @@ import torch
 
 import efface
 from efface.demo import make_target
-from efface.folders import TunePaths
+from efface.files.folders import TunePaths
 from efface.progress.reporter import SilentReporter
 from efface.tuning.request import tuning_of
 from efface.tuning.search import tune

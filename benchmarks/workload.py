@@ -17,7 +17,7 @@ from efface.schema import Item, Prompt, Task
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 
 _SEED = 0
 _FORMAT = "llama2"

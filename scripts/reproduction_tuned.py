@@ -31,7 +31,7 @@ from efface.config.parse import nest_settings
 from efface.data.sources.refusals import load_refusals
 from efface.demo import make_target
 from efface.evaluation.record_files import read_record_sets
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from efface.progress.reporter import SilentReporter
 from efface.scores import score_path
 from efface.scores.hallucination import answer_type, plain_text

@@ -14,7 +14,7 @@ from efface.config.commands import RunConfig
 from efface.config.parse import dotted_keys, merge_settings, parse_pairs, validate_config
 from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from efface.renamed import FILES, SCORE_KEYS, SETTING_VALUES, SETTINGS, SWEEP_KEYS, current_settings, renamed_to
 from efface.sweep.spec import Override, SweepSpec, read_spec
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from acceptance.sizes import Sizes
 from acceptance.stages import Measurements, Row, SkippedError
 from efface.models.quantization import quantization_config
-from efface.train.adamw8bit import BLOCK, AdamW8bit
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.optimizer import adamw8bit_unsupported_reason
+from efface.train.optimizer.adamw8bit import BLOCK, AdamW8bit
+from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason
 
 _NF4_BLOCK = 64
 _CHUNK = 1 << 20

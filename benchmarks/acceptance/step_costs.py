@@ -13,7 +13,7 @@ from acceptance.stages import Measurements, Row, free_unused_memory
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import View
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 from measure import Contender, Device, Dtype, Measured, Optimizer, Setting, measure
 from step_cost import compare
 from workload import load_workload

@@ -20,12 +20,12 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.packing.forward import unwrap_peft
+from efface.train.batches.examples import unlearning_examples
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import make_schedule, sample_batches
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.examples import unlearning_examples
 from efface.train.loop import Trainer
-from efface.train.micro_batches import TrainingExample
-from efface.train.optimizer import weights_dtype
-from efface.train.sampler import make_schedule, sample_batches
+from efface.train.optimizer.optimizer import weights_dtype
 from efface.train.step_log import StepLog
 from measure import peak_resident
 from profile_step import matmul_rate

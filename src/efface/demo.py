@@ -15,7 +15,6 @@ from rich.console import Console
 
 import efface
 from efface.artifacts import Results
-from efface.atomic import write_text
 from efface.commands.evaluate import evaluate_model
 from efface.commands.finetune import finetune
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
@@ -25,8 +24,9 @@ from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.evaluation.judging.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets
-from efface.folder_lock import is_lock, lock_folder
-from efface.folders import REPORT, RunPaths
+from efface.files.atomic import write_text
+from efface.files.folder_lock import is_lock, lock_folder
+from efface.files.folders import REPORT, RunPaths
 from efface.hardware.device import device_for
 from efface.hardware.memory import keep_freed_memory
 from efface.progress.console import ConsoleReporter

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efface.safe_read import expand_home, read_json
+from efface.files.safe_read import expand_home, read_json
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError

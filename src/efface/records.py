@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from efface.artifacts import Artifact, ExtraMetric, Metric, UncountedMetric
-from efface.atomic import write_text
 from efface.errors import EffaceError
-from efface.safe_read import read_lines
-from efface.sums import check_file
+from efface.files.atomic import write_text
+from efface.files.safe_read import read_lines
+from efface.files.sums import check_file
 
 
 class Record(Artifact, strict=True):

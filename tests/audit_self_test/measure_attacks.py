@@ -23,14 +23,14 @@ from models_that_know import KINDS, Size, World, make_world, with_model
 from numbers_of_attacks import SHIFTS, gates, outcome_of, table
 
 from efface.artifacts.audit import AuditResults
-from efface.atomic import write_json
 from efface.auditing.attack import Level
 from efface.auditing.attacks.relearn_steps import relearn
 from efface.auditing.audit import audit
 from efface.auditing.config import AuditConfig
 from efface.auditing.measures.round_to_nearest import round_model
 from efface.config.parse import validate_config
-from efface.folders import AUDIT_ROWS
+from efface.files.atomic import write_json
+from efface.files.folders import AUDIT_ROWS
 from efface.schema import Item
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from efface.artifacts.saved_manifest import read_manifest
 from efface.commands.finetune import finetune
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.config.parse import validate_config
 from efface.config.resolve import resolve_config
 from efface.data import load_task, load_training_set
 from efface.demo import write_base_model
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
+from efface.files.sums import folder_sums
 from efface.run.pipeline import run
-from efface.saved_manifest import read_manifest
 from efface.schema import Item
-from efface.sums import folder_sums
 from support.taught import teach
 
 Size = Literal["tiny", "demo"]

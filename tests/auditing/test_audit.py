@@ -16,8 +16,8 @@ from efface.commands.verify import verify
 from efface.config.parse import validate_config
 from efface.data import load_task
 from efface.errors import EffaceError
-from efface.folder_lock import lock_folder
-from efface.folders import RunPaths
+from efface.files.folder_lock import lock_folder
+from efface.files.folders import RunPaths
 from efface.hub import UnavailableError
 from efface.schema import EvaluationSet, Item, Task
 from support.audited import Broken, Whisper

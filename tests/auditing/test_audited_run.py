@@ -8,7 +8,7 @@ import pytest
 from efface.auditing.audited_run import read_audited_run
 from efface.commands.purge import purge
 from efface.errors import EffaceError
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from support.messages import assert_names
 
 

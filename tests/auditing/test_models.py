@@ -11,7 +11,7 @@ import torch
 from efface.auditing.audited_run import read_audited_run
 from efface.auditing.models import AuditModels, find_models
 from efface.errors import EffaceError
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from efface.progress.reporter import SilentReporter
 from support.messages import assert_names
 

@@ -10,7 +10,7 @@ import pytest
 import scoring
 from efface.records import Record, read_records
 from efface.report.page.load_run import load_report_run
-from efface.report.page.question_outcomes import question_outcomes
+from efface.report.page.questions.question_outcomes import question_outcomes
 from efface.scores import score_path
 from stored_records import write_stored_records, write_stored_run
 

@@ -17,7 +17,7 @@ from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.data_commands import DataInspectionConfig
 from efface.config.presets import preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config
-from efface.data.sources.published import published_benchmarks
+from efface.data.sources.benchmarks.published import published_benchmarks
 from support.command_lines import PARSER, resolve
 from support.messages import assert_names
 

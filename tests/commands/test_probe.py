@@ -15,8 +15,8 @@ from efface.config.commands import RunConfig
 from efface.config.data_commands import ProbeConfig
 from efface.config.parse import validate_config
 from efface.config.resolve import resolve_config
+from efface.data.sources.benchmarks.real_world import load_real_world
 from efface.data.sources.known_facts import load_known_facts
-from efface.data.sources.real_world import load_real_world
 from efface.errors import EffaceError
 from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer

@@ -15,9 +15,9 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.continual.queue import run_queue
 from efface.errors import EffaceError
-from efface.folder_lock import lock_folder
+from efface.files.folder_lock import lock_folder
+from efface.files.sums import folder_sums
 from efface.run.pipeline import run
-from efface.sums import folder_sums
 from efface.sweep.spec import SweepSpec
 from efface.sweep.sweep import sweep
 from support import killing, processes

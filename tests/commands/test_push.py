@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from efface.atomic import write_json, write_text
 from efface.commands.push import push
 from efface.errors import EffaceError
+from efface.files.atomic import write_json, write_text
 from efface.models.folder import model_folder
 from efface.models.lora import add_adapters, write_adapter
 from efface.train.config import LoRAConfig

@@ -14,10 +14,10 @@ from efface.commands.reproduce import reproduce
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
 from efface.errors import EffaceError
+from efface.files.sums import file_sum
 from efface.progress.reporter import SilentReporter
 from efface.run.pipeline import run as run_pipeline
 from efface.run.pipeline import unlearn
-from efface.sums import file_sum
 from support.messages import assert_names
 from support.runs import Told
 

@@ -10,7 +10,7 @@ import pytest
 from efface.artifacts import Manifest
 from efface.commands.verify import verify
 from efface.errors import EffaceError
-from efface.sums import file_sum, write_sums
+from efface.files.sums import file_sum, write_sums
 from support.messages import assert_names
 
 FILES = {"results.json": "{}", "records/after/forget.jsonl": "a", "model/config.json": "b", "config.yaml": "c"}

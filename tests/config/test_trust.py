@@ -13,7 +13,7 @@ from efface.config.resolve import resolve_config
 from efface.config.trust import allow_saved_code, check_saved_code, named_code
 from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from support.messages import assert_names
 
 PLUGIN = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from efface.data import DataConfig, load_task, load_training_set, parse_data
-from efface.data.sources.published import default_data_folder, find_benchmark
+from efface.data.sources.benchmarks.published import default_data_folder, find_benchmark
 from efface.errors import EffaceError
 from efface.schema import Item
 from support.messages import assert_names

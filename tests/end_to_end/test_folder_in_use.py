@@ -15,7 +15,7 @@ import efface as package
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
 from efface.errors import EffaceError
-from efface.folder_lock import lock_folder, lock_output
+from efface.files.folder_lock import lock_folder, lock_output
 from efface.run.pipeline import run
 from support.messages import assert_names
 

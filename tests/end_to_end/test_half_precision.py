@@ -19,7 +19,7 @@ from efface.preflight import measure
 from efface.progress.reporter import SilentReporter
 from efface.run import pipeline, unlearning_stage
 from efface.run.training import train
-from efface.train.optimizer import adamw8bit_unsupported_reason
+from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason
 
 pytestmark = pytest.mark.slow  # quick: bf16 models in tests/run/test_pipeline.py
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from efface.evaluation.record_files import read_record_sets
-from efface.folders import QueuePaths
+from efface.files.folders import QueuePaths
 from efface.models.tokenizer import load_tokenizer, tokenizer_sha256
 from support.messages import assert_names
 from support.templates import byte_level

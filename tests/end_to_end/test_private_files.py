@@ -10,13 +10,13 @@ import pytest
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.continual.queue import run_queue
-from efface.folder_lock import is_lock
+from efface.files.folder_lock import is_lock
 from efface.run.pipeline import run
 from efface.sweep.spec import SweepSpec
 from efface.sweep.sweep import sweep
 from support.runs import Told
 
-pytestmark = pytest.mark.slow  # quick: modes in tests/test_permissions.py
+pytestmark = pytest.mark.slow  # quick: modes in tests/files/test_permissions.py
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,10 @@ from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.schema import Item, Task
 from efface.text.sequence import TokenizedSequence
+from efface.train.batches.examples import unlearning_examples
+from efface.train.batches.sampler import make_schedule, sample_batches
 from efface.train.config import TrainConfig
-from efface.train.examples import unlearning_examples
 from efface.train.loop import Trainer
-from efface.train.sampler import make_schedule, sample_batches
 from support.published import Row, micro_batch_losses, padded_row
 from support.tiny import llama
 

@@ -7,8 +7,8 @@ import pytest
 from efface.commands import probe as module
 from efface.commands.probe import probe, write_probe
 from efface.config.data_commands import ProbeConfig
+from efface.data.sources.benchmarks.real_world import load_real_world
 from efface.data.sources.known_facts import load_known_facts
-from efface.data.sources.real_world import load_real_world
 
 pytestmark = pytest.mark.real
 

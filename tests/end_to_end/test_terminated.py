@@ -14,7 +14,7 @@ from efface.cli import main
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.config.parse import validate_config
 from efface.evaluation import generate
-from efface.folder_lock import LOCK
+from efface.files.folder_lock import LOCK
 from efface.run import unlearning_stage
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run

@@ -17,12 +17,12 @@ from efface.errors import EffaceError
 from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.train import loop
+from efface.train.batches.sampler import Schedule
+from efface.train.batches.token_budget import TokenBudget
 from efface.train.checkpoints import checkpoint_timer
 from efface.train.checkpoints.checkpoint_writer import CheckpointWriter
 from efface.train.config import TrainConfig
-from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
-from efface.train.token_budget import TokenBudget
 from support.training import GA_GD, LORA, TRAIN, assert_equal, cached_and_live, train_tiny, weights
 
 

@@ -13,7 +13,7 @@ import pytest
 from efface.errors import EffaceError
 from efface.evidence.record import make_record, verify_record
 from efface.evidence.statement import ACTIONS
-from efface.sums import file_sum
+from efface.files.sums import file_sum
 from support.messages import assert_names
 
 SECRET, NAME = "Zanzibar", "Grace Hopper"

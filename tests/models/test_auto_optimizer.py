@@ -13,9 +13,9 @@ from efface.errors import EffaceError
 from efface.models import auto_optimizer as module
 from efface.models.auto_optimizer import choose_optimizer, resolve_optimizer
 from efface.models.memory_estimate import estimate_training_memory
-from efface.train import optimizer
+from efface.train.batches.token_budget import activation_bytes
 from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
-from efface.train.token_budget import activation_bytes
+from efface.train.optimizer import optimizer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 GIB = 2**30

@@ -24,7 +24,7 @@ from efface.models.quantization import (
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.support import check_packing
 from efface.text.sequence import TokenizedSequence
-from efface.train import token_budget
+from efface.train.batches import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 from support.quantized import SIZES, STORED, quantized, stored_quantized, wide_llama
 

@@ -13,7 +13,7 @@ from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
 from efface.models import auto_optimizer
 from efface.preflight import options
-from efface.train import optimizer
+from efface.train.optimizer import optimizer
 from support.run_fixtures import model_in, one_thread, settings, source  # noqa: F401
 
 

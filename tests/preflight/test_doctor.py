@@ -9,7 +9,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.preflight import doctor, machine
-from efface.train import optimizer
+from efface.train.optimizer import optimizer
 from support.doctor import look, of
 
 pytestmark = pytest.mark.usefixtures("nothing_stays", "adamw8bit_available")

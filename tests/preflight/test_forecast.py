@@ -23,11 +23,11 @@ from efface.preflight.forecast import forecast
 from efface.preflight.workload import Workload, assumed_workload
 from efface.reference.hidden_states import FrozenHead, stored_bytes
 from efface.text.sequence import TokenizedSequence
-from efface.train import token_budget
+from efface.train.batches import token_budget
+from efface.train.batches.sampler import Schedule
+from efface.train.batches.token_budget import autocast_copy_bytes
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.optimizer import weights_dtype
-from efface.train.sampler import Schedule
-from efface.train.token_budget import autocast_copy_bytes
+from efface.train.optimizer.optimizer import weights_dtype
 from support.model_configs import MODEL_CONFIGS, TRAINING_OPTIONS
 
 CPU = torch.device("cpu")

@@ -10,8 +10,8 @@ import torch
 from efface.models.load import load_model
 from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, parameter_count, plan_training
 from efface.text.sequence import TokenizedSequence
+from efface.train.batches.sampler import Schedule
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.sampler import Schedule
 
 CPU = torch.device("cpu")
 

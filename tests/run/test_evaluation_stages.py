@@ -14,7 +14,7 @@ from efface.models.tokenizer import load_tokenizer
 from efface.run import evaluation_stages
 from efface.run.evaluation_stages import EvaluationStages
 from efface.run.folder import RunFolder
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.metadata import RunMetadata
 from efface.schema import EvaluationSet, Item
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter

@@ -12,7 +12,7 @@ from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.config.parse import read_yaml, validate_config
 from efface.errors import EffaceError
-from efface.folder_lock import HOLDER, LOCK, held
+from efface.files.folder_lock import HOLDER, LOCK, held
 from efface.run.folder import RunFolder, claims_folder
 from efface.train.step_log import StepLog
 from support.messages import assert_names

@@ -9,8 +9,8 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.run import unlearning_stage
 from efface.run.folder import RunFolder
-from efface.run.metadata import RunMetadata
-from efface.run.prepare import prepare
+from efface.run.metadata.metadata import RunMetadata
+from efface.run.preparation.prepare import prepare
 from efface.run.unlearning_stage import unlearn_model
 from support.runs import Told
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from efface.artifacts import Results
-from efface.atomic import write_json
+from efface.files.atomic import write_json
 from efface.records import Record, write_records
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK, Definition

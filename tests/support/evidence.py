@@ -10,8 +10,8 @@ from efface.artifacts import METRICS, Partial, Results, Scores, SetScores
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml, validate_config
 from efface.evidence.keys import make_signing_key
+from efface.files.sums import file_sum, folder_sums
 from efface.models.folder import model_sha256
-from efface.sums import file_sum, folder_sums
 
 SECRET, NAME = "Zanzibar", "Grace Hopper"
 

@@ -188,7 +188,7 @@ def write_evaluation(folder: Path) -> Path:
 
 
 def decompress(text: object) -> Any:
-    """Data of the page's script, which `efface.report.page.explorer_data.compress` wrote."""
+    """Data of the page's script, which `efface.report.page.questions.explorer_data.compress` wrote."""
     return json.loads(zlib.decompress(base64.b64decode(str(text), validate=True)))
 
 

@@ -23,10 +23,10 @@ from efface.objectives.terms import Objective, Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
-from efface.train import adamw8bit
+from efface.train.batches.sampler import Schedule
 from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
 from efface.train.loop import Trainer
-from efface.train.sampler import Schedule
+from efface.train.optimizer import adamw8bit
 from efface.train.step_log import StepLog
 from support.tiny import VOCABULARY, llama
 from support.training import in_rows

@@ -16,10 +16,10 @@ from efface.packing.padded_rows import pad
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import Schedule
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import Schedule
 from efface.train.step_log import StepLog
 from support.tiny import VOCABULARY, llama
 

@@ -17,9 +17,9 @@ from efface.objectives.terms import Reference
 from efface.packing import forward
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
+from efface.train.batches.sampler import Schedule
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
-from efface.train.sampler import Schedule
 from efface.train.step_log import StepLog
 from support import several
 from support.tiny import VOCABULARY
@@ -41,7 +41,7 @@ def train(
     method: str, config: TrainConfig, folder: Path, *, stop_at: int | None = None, resume: bool = False
 ) -> tuple[dict[str, torch.Tensor], list[StepLog]]:
     """Train once; returns the weights in the main process, and the log of each step."""
-    from efface.train.trained_weights import choose_trained
+    from efface.train.optimizer.trained_weights import choose_trained
 
     bound = objective(method, several.PLAIN)
     model = several.model(torch.float32)

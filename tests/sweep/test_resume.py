@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from efface.folders import QueuePaths
+from efface.files.folders import QueuePaths
 from efface.run.folder import RunFolder
 from efface.sweep.plan import SweepPlan
 from efface.sweep.resume import prepare_resume, remove_models

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 from support import training
 from support.tiny import llama
 

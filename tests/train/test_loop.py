@@ -13,10 +13,10 @@ from efface.errors import EffaceError
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.train import loop
+from efface.train.batches.sampler import Schedule
+from efface.train.batches.token_budget import TokenBudget
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
-from efface.train.token_budget import TokenBudget
 from support.training import GA_GD, LORA, TRAIN, assert_equal, largest_difference, weights
 
 # The schedule

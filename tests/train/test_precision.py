@@ -11,10 +11,10 @@ from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
+from efface.train.batches.sampler import Schedule
 from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
-from efface.train.optimizer import adamw8bit_unsupported_reason
+from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason
 from efface.train.precision import bf16_weights, computation, computing
-from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
 from support.messages import assert_names
 from support.sizes import DENSE

@@ -12,9 +12,9 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
+from efface.train.batches.sampler import Schedule
 from efface.train.config import SAMConfig, TrainConfig
-from efface.train.optimizer import state_bytes
-from efface.train.sampler import Schedule
+from efface.train.optimizer.optimizer import state_bytes
 from efface.train.step import batch_losses
 from support.messages import assert_names
 from support.training import GA_GD, TRAIN, assert_equal, largest_difference, weights

@@ -11,7 +11,7 @@ import pytest
 from efface.commands.purge import purge
 from efface.commands.verify import verify
 from efface.config.parse import read_yaml
-from efface.folders import TunePaths
+from efface.files.folders import TunePaths
 from efface.progress.reporter import SilentReporter
 from efface.tuning.outputs import best_config, trials_csv, write_outputs
 from efface.tuning.request import tuning_of

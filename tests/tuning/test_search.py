@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from efface.atomic import WriteError
 from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
-from efface.folders import TunePaths
+from efface.files.atomic import WriteError
+from efface.files.folders import TunePaths
 from efface.run.pipeline import run
 from efface.tuning.request import tuning_of
 from efface.tuning.search import tune

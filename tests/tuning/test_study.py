@@ -14,8 +14,8 @@ import pytest
 
 from efface.artifacts.tune import TuneCandidate
 from efface.errors import EffaceError
-from efface.folder_lock import is_lock
-from efface.folders import TunePaths
+from efface.files.folder_lock import is_lock
+from efface.files.folders import TunePaths
 from efface.tuning.space import Range, suggest_values
 from efface.tuning.study import Study, _JournalLock, best_candidate, check_optuna
 from support.messages import assert_names

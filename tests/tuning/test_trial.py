@@ -8,13 +8,13 @@ import pytest
 from safetensors.torch import load_file
 
 from efface.errors import EffaceError
-from efface.folders import TunePaths
+from efface.files.folders import TunePaths
 from efface.progress.reporter import SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.pipeline import unlearn
 from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.scores.kept import Kept
-from efface.train.sampler import epoch_ends
+from efface.train.batches.sampler import epoch_ends
 from efface.tuning.request import tuning_of
 from efface.tuning.setup import set_up
 from efface.tuning.study import Study

@@ -15,7 +15,7 @@ from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig
 from efface.config.resolve import resolve_config
 from efface.evaluation.record_files import read_record_sets
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from efface.progress.reporter import Reporter
 from efface.records import Record, RecordSets
 from efface.run.folder import RunFolder

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from efface.atomic import atomic_folder, write_text
 from efface.data.config import DataConfig, FileConfig
 from efface.data.readers.python_rows import to_json_lines
 from efface.errors import EffaceError
+from efface.files.atomic import atomic_folder, write_text
 from efface.models.folder import model_sha256
 from efface.models.lora import has_adapters
 from efface.models.quantization import is_quantized

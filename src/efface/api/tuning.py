@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from efface.api.common import Data, File, StrPath, WarningsReporter, folder_for, path_of
 from efface.api.inputs import Inputs
 from efface.api.unlearning import Unlearned
-from efface.folders import TunePaths
+from efface.files.folders import TunePaths
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.tuning.request import tuning_of

@@ -17,7 +17,7 @@ from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
-from efface.folders import STAGES, RunPaths
+from efface.files.folders import STAGES, RunPaths
 from efface.models.dtypes import stored_dtype
 from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import cast
 
 from efface.artifacts.audit import AuditResults
-from efface.atomic import write_json, write_text
 from efface.auditing.attack import Attack, Context, Fact, ModelName
 from efface.auditing.attacks_on_model import AuditPlan, Clock, attack_model
 from efface.auditing.audited_run import AuditedRun, read_audited_run
@@ -25,13 +24,14 @@ from efface.auditing.summary import Findings, summarize
 from efface.data import load_task
 from efface.errors import EffaceError
 from efface.evaluation.judging.judges import open_judges
-from efface.folder_lock import check_writable, lock_folder
-from efface.folders import RESULTS
+from efface.files.atomic import write_json, write_text
+from efface.files.folder_lock import check_writable, lock_folder
+from efface.files.folders import RESULTS
+from efface.files.permissions import readable
 from efface.hardware.device import device_for
-from efface.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.metadata import RunMetadata
 from efface.schema import EvaluationSet, Task
 from efface.scores.sets import FORGET, HOLDOUT
 

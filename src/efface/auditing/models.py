@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from efface.artifacts.saved_manifest import read_manifest
 from efface.auditing.attack import ModelName
 from efface.auditing.audited_run import AuditedRun, AuditedRunSettings
 from efface.auditing.subject import Subject
 from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
-from efface.folders import MANIFEST, RunPaths
+from efface.files.folders import MANIFEST, RunPaths
+from efface.files.sums import check_folder
 from efface.hub import UnavailableError, resolve_model
 from efface.models.folder import combined_sha256, load_model_config, model_folder, model_sums
 from efface.models.load import load_model
@@ -23,8 +25,6 @@ from efface.models.open import open_model
 from efface.models.tokenizer import load_tokenizer, model_tokenizer
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
-from efface.saved_manifest import read_manifest
-from efface.sums import check_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

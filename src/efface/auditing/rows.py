@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import ConfigDict, ValidationError
 
-from efface.atomic import write_text
 from efface.auditing.attack import ModelName, Row, Unit
 from efface.errors import EffaceError
-from efface.folders import AUDIT_ROWS
-from efface.safe_read import read_lines
+from efface.files.atomic import write_text
+from efface.files.folders import AUDIT_ROWS
+from efface.files.safe_read import read_lines
 
 
 class _Line(Row):

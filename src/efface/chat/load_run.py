@@ -13,7 +13,7 @@ from efface.config.saved_settings import read_saved_settings
 from efface.data.config import DataConfig, expand_data
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.folders import QueuePaths
+from efface.files.folders import QueuePaths
 from efface.run.folder import RunFolder
 from efface.text.config import TextConfig
 

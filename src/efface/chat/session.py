@@ -15,6 +15,7 @@ from efface.chat.messages import MAX_NEW_TOKENS, SIDES, ChatRequest, Side, build
 from efface.chat.stream import TokenStep, stream_answer
 from efface.chat.suggestions import SuggestedQuestion
 from efface.errors import EffaceError
+from efface.files.sums import check_folder
 from efface.hardware import Device
 from efface.hardware.device import device_for
 from efface.models.dtypes import evaluation_dtype
@@ -24,7 +25,6 @@ from efface.models.open import generation_stops
 from efface.models.tokenizer import load_tokenizer
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.progress.reporter import Reporter
-from efface.sums import check_folder
 from efface.text.formatter import PromptFormatter
 
 _LOCK_TIMEOUT = 5.0

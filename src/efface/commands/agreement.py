@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError
+from efface.files.safe_read import parse_json, read_lines
 from efface.frozen import FrozenModel
-from efface.safe_read import parse_json, read_lines
 
 _NOT_COMPARED = frozenset({"seconds"})
 """Wall-clock time."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from efface.atomic import write_text
 from efface.commands.answers import check_new_file, report_warnings
 from efface.config.data_commands import AlternativesConfig, AlternativesGenerationConfig
 from efface.data.question_files import FileQuestion, alternatives_to_json_lines, load_questions
@@ -15,7 +14,8 @@ from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError
 from efface.evaluation.decoding.sampled_decoder import Draw, sample
 from efface.evaluation.encode import check_position_limit
-from efface.folder_lock import lock_output
+from efface.files.atomic import write_text
+from efface.files.folder_lock import lock_output
 from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries

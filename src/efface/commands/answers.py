@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efface.atomic import write_text
 from efface.config.data_commands import AnswerGenerationConfig, AnswersConfig
 from efface.data.question_files import FileQuestion, QuestionFile, answers_to_json_lines, load_questions
 from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError
 from efface.evaluation.generate import Generation, generate
-from efface.folder_lock import check_writable, lock_output
+from efface.files.atomic import write_text
+from efface.files.folder_lock import check_writable, lock_output
 from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from efface.artifacts import Downstream
-from efface.atomic import write_json
 from efface.config.commands import DownstreamRunConfig
 from efface.downstream.harness import check_template
 from efface.downstream.tasks import check_tasks, task_files
+from efface.files.atomic import write_json
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.dtypes import dtype_name, evaluation_dtype
 from efface.models.folder import model_folder, model_sha256
@@ -18,8 +18,8 @@ from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.downstream_stages import score_model
 from efface.run.folder import RunFolder, claims_folder
-from efface.run.manifest import make_manifest
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.manifest import make_manifest
+from efface.run.metadata.metadata import RunMetadata
 
 
 @quiet_libraries()

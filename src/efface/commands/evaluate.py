@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from efface.artifacts import Manifest, Scores
-from efface.atomic import write_json
 from efface.config.commands import EvaluationConfig
 from efface.config.plugins import custom_metrics
 from efface.data import load_task
@@ -19,7 +18,8 @@ from efface.evaluation.evaluate import evaluate
 from efface.evaluation.journal import remove_journal
 from efface.evaluation.judging.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets, write_record_sets
-from efface.folders import RunPaths
+from efface.files.atomic import write_json
+from efface.files.folders import RunPaths
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.dtypes import dtype_name
 from efface.models.open import OpenedModel, open_model
@@ -28,8 +28,8 @@ from efface.progress.reporter import Reporter, SilentReporter
 from efface.records import Record, RecordSets
 from efface.run.evaluation_stages import open_journal, removed_if_refused
 from efface.run.folder import RunFolder, claims_folder
-from efface.run.manifest import make_manifest, resume_manifest
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.manifest import make_manifest, resume_manifest
+from efface.run.metadata.metadata import RunMetadata
 from efface.schema import Task
 from efface.scores import score_records
 

@@ -14,6 +14,7 @@ from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig
 from efface.data import load_task, load_training_set
 from efface.data.sources.documents import chunk_tokens
+from efface.files.sums import check_folder
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.folder import load_model_config, model_folder
@@ -26,16 +27,15 @@ from efface.objectives.terms import Reference
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder, claims_folder
-from efface.run.manifest import make_manifest, precision, resume_manifest
-from efface.run.metadata import RunMetadata
-from efface.run.starting_adapter import adapter_origin
+from efface.run.metadata.manifest import make_manifest, precision, resume_manifest
+from efface.run.metadata.metadata import RunMetadata
+from efface.run.preparation.starting_adapter import adapter_origin
 from efface.run.training import check_can_train, train, warn_before_training
-from efface.sums import check_folder
 from efface.text.chunks import chunked
+from efface.train.batches.examples import fine_tuning_examples
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import last_step, make_schedule
 from efface.train.config import TrainConfig
-from efface.train.examples import fine_tuning_examples
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import last_step, make_schedule
 
 
 @dataclass(frozen=True)

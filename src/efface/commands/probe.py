@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface import __version__
-from efface.atomic import atomic_folder
 from efface.commands.answers import generate_answers, report_warnings
 from efface.commands.probe_report import (
     Report,
@@ -32,7 +31,8 @@ from efface.errors import EffaceError
 from efface.evaluation.encode import check_position_limit, encode_questions, warn_about_merged
 from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
-from efface.folder_lock import check_writable
+from efface.files.atomic import atomic_folder
+from efface.files.folder_lock import check_writable
 from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries

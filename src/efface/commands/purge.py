@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from efface.atomic import write_json
+from efface.artifacts.saved_manifest import read_manifest
 from efface.commands.verify import find_runs
 from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
-from efface.folder_lock import is_lock, lock_folder
-from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, TunePaths, queue_of
-from efface.permissions import readable
+from efface.files.atomic import write_json
+from efface.files.folder_lock import is_lock, lock_folder
+from efface.files.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, TunePaths, queue_of
+from efface.files.permissions import readable
+from efface.files.safe_read import open_regular
 from efface.renamed import FILES
-from efface.safe_read import open_regular
-from efface.saved_manifest import read_manifest
 
 Kept = Literal["model", "results", "record"]
 KEPT: tuple[Kept, ...] = get_args(Kept)

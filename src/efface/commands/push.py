@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from efface import __version__
 from efface.errors import EffaceError
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
+from efface.files.safe_read import read_json
 from efface.hub import (
     LOG_IN,
     SECONDS_TO_CONNECT,
@@ -18,7 +19,6 @@ from efface.hub import (
     is_hub_name,
     missing_shards,
 )
-from efface.safe_read import read_json
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

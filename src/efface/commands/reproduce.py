@@ -14,16 +14,16 @@ from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
-from efface.folders import QueuePaths, RunPaths, SweepPaths
+from efface.files.folders import QueuePaths, RunPaths, SweepPaths
+from efface.files.sums import file_sum
 from efface.frozen import FrozenModel
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter
 from efface.run.folder import RunFolder
-from efface.run.manifest import changes
+from efface.run.metadata.manifest import changes
 from efface.run.pipeline import run as run_pipeline
 from efface.run.pipeline import unlearn
-from efface.run.prepare import prepare
-from efface.sums import file_sum
+from efface.run.preparation.prepare import prepare
 
 _GENERATED = "own answers to "
 """How the source of a model's answers is named: they are computed again by the run."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import Field
 
+from efface.artifacts.saved_manifest import read_manifest
 from efface.errors import EffaceError
-from efface.folders import CONFIG, MANIFEST, RunPaths
+from efface.files.folders import CONFIG, MANIFEST, RunPaths
+from efface.files.sums import RECORDED, checkpoint_problem, folder_sums, read_sums, written_files
 from efface.frozen import FrozenModel
-from efface.saved_manifest import read_manifest
-from efface.sums import RECORDED, checkpoint_problem, folder_sums, read_sums, written_files
 
 
 class VerifiedRun(FrozenModel):

@@ -15,9 +15,9 @@ from pydantic_core import ErrorDetails
 from efface.config.search_words import SEARCH_WORDS
 from efface.data.config import FileConfig, expand_data
 from efface.errors import EffaceError, suggest
+from efface.files.safe_read import read_text
+from efface.files.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 from efface.renamed import SETTING_VALUES, SWEEP_KEYS, renamed_to
-from efface.safe_read import read_text
-from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 
 Config = TypeVar("Config", bound=BaseModel)
 

@@ -22,9 +22,9 @@ from pydantic import PlainSerializer, PlainValidator
 
 from efface.artifacts import METRICS, UNCOUNTED_METRICS, Partial
 from efface.errors import EffaceError, summarize_error
+from efface.files.safe_read import expand_home
 from efface.objectives.config import FORGET, LLMU, RETAIN
 from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective
-from efface.safe_read import expand_home
 from efface.scores.custom import RecordMetric
 
 PluginClass = type[CustomObjective] | type[RecordMetric]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError
-from efface.folders import is_run_folder
+from efface.files.folders import is_run_folder
 
 _allows_saved_code: ContextVar[bool] = ContextVar("allows_saved_code", default=False)
 

@@ -19,7 +19,7 @@ from efface.progress.reporter import Reporter
 from efface.records import Record, RecordSets
 from efface.run.downstream_stages import score_model
 from efface.run.evaluation_stages import open_journal
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.metadata import RunMetadata
 from efface.schema import EvaluationSet, Item, Task
 from efface.scores.sets import FORGET, is_forgotten
 

@@ -14,10 +14,10 @@ from efface.config.trust import check_saved_code
 from efface.data.config import ForgetRequest
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
-from efface.folders import QueuePaths
+from efface.files.folders import QueuePaths
+from efface.files.sums import read_checked
 from efface.records import RecordSets
 from efface.run.folder import RunFolder
-from efface.sums import read_checked
 
 
 class QueueFolder(RunFolder, QueuePaths):

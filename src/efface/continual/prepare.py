@@ -23,15 +23,15 @@ from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.models.folder import load_model_config, model_folder
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
-from efface.run.manifest import make_manifest, resume_manifest, training_precision
+from efface.run.metadata.manifest import make_manifest, resume_manifest, training_precision
 from efface.run.model_answers import resolve_model_answers
-from efface.run.prepare import check_settings, open_trainable_model, training_steps
+from efface.run.preparation.prepare import check_settings, open_trainable_model, training_steps
+from efface.run.preparation.size_settings import tell_defaults, with_size_settings
 from efface.run.selection.epoch_scores import check_epoch_selection
 from efface.run.selection.keep_bound import check_keep
-from efface.run.size_settings import tell_defaults, with_size_settings
 from efface.schema import Task
 from efface.text.chunks import with_chunks
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from efface.continual.prepare import PlannedRequest, PreparedQueue, prepare_queu
 from efface.data.config import FileConfig, ForgetRequest, request_name
 from efface.data.file_settings import ColumnsConfig
 from efface.errors import EffaceError
-from efface.folder_lock import lock_folder
+from efface.files.folder_lock import lock_folder
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.records import Record
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import claims_folder
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.metadata import RunMetadata
 from efface.run.model_answers import write_answers
 from efface.run.pipeline import run
 from efface.scores.continual import continual_results

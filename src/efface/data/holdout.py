@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from efface.data.config import DataConfig, FileConfig
-from efface.data.sources.benchmark_folder import BenchmarkFolder
-from efface.data.sources.published import default_data_folder
+from efface.data.sources.benchmarks.benchmark_folder import BenchmarkFolder
+from efface.data.sources.benchmarks.published import default_data_folder
 from efface.data.sources.user_files import load_file
 from efface.data.task_checks import normalize, prompt_key
 from efface.errors import EffaceError

@@ -9,15 +9,20 @@ from efface.data.config import DataConfig, ExcludedForgetSet
 from efface.data.extra_retain import add_extra_retain
 from efface.data.few_shot import add_few_shot
 from efface.data.holdout import add_holdout
-from efface.data.sources.hub_benchmarks import hub_benchmarks, hub_status
-from efface.data.sources.muse import load_muse, load_muse_training_set, muse_requests
-from efface.data.sources.published import DownloadStatus, default_data_folder, download_status, find_benchmark
-from efface.data.sources.real_world import load_real_world, load_real_world_training_set
+from efface.data.sources.benchmarks.hub_benchmarks import hub_benchmarks, hub_status
+from efface.data.sources.benchmarks.muse import load_muse, load_muse_training_set, muse_requests
+from efface.data.sources.benchmarks.published import (
+    DownloadStatus,
+    default_data_folder,
+    download_status,
+    find_benchmark,
+)
+from efface.data.sources.benchmarks.real_world import load_real_world, load_real_world_training_set
+from efface.data.sources.benchmarks.tofu import load_tofu, load_tofu_training_set
+from efface.data.sources.benchmarks.wmdp import load_wmdp
 from efface.data.sources.refusals import use_refusals
 from efface.data.sources.synthetic_authors import load_synthetic_authors, make_authors
-from efface.data.sources.tofu import load_tofu, load_tofu_training_set
 from efface.data.sources.user_files import load_files, load_files_training_set
-from efface.data.sources.wmdp import load_wmdp
 from efface.data.subsets import exclude_items
 from efface.errors import EffaceError
 from efface.schema import Item, Task

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from efface.files.safe_yaml import InvalidYamlError, parse_yaml
 from efface.frozen import FrozenModel
-from efface.safe_yaml import InvalidYamlError, parse_yaml
 
 PAPER_METRICS = {
     "arc_challenge": "acc_norm",

@@ -16,7 +16,7 @@ import yaml
 from efface.downstream.config import DownstreamConfig
 from efface.downstream.isolation import quiet
 from efface.errors import EffaceError, install_hint, suggest
-from efface.safe_read import expand_home
+from efface.files.safe_read import expand_home
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.permissions import make_folder, settle
-from efface.safe_read import read_lines
+from efface.files.permissions import make_folder, settle
+from efface.files.safe_read import read_lines
 
 
 class Journal:

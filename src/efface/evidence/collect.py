@@ -11,16 +11,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from efface.artifacts import METRICS, Manifest, Results, Scores
+from efface.artifacts.saved_manifest import read_manifest
 from efface.config.saved_settings import read_saved_settings
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
 from efface.evidence.statement import Audited, Measurements, ModelDigests, ModelScores
-from efface.folders import QueuePaths, RunPaths, queue_of
+from efface.files.folders import QueuePaths, RunPaths, queue_of
+from efface.files.sums import check_folder, file_sum, folder_sums, read_checked
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
 from efface.models.folder import combined_sha256, model_sums
 from efface.report.page.loss_curve import read_steps
-from efface.saved_manifest import read_manifest
-from efface.sums import check_folder, file_sum, folder_sums, read_checked
 
 
 @dataclass(frozen=True)

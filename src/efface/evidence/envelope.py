@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from efface.errors import EffaceError, first_line
 from efface.evidence.keys import parse_public_key
 from efface.evidence.statement import Statement
-from efface.safe_read import read_bytes
+from efface.files.safe_read import read_bytes
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner, SSlibKey

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.errors import EffaceError
-from efface.folders import MANIFEST
-from efface.safe_read import open_regular
+from efface.files.folders import MANIFEST
+from efface.files.safe_read import open_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

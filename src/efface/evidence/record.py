@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efface.atomic import write_text
 from efface.errors import EffaceError, install_hint
 from efface.evidence.collect import (
     FinishedRun,
@@ -46,6 +45,7 @@ from efface.evidence.statement import (
     Texts,
 )
 from efface.evidence.texts import how_read, key_id, load_items, read_again, texts_root
+from efface.files.atomic import write_text
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner

@@ -10,9 +10,9 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.hardware.memory import free_memory
 from efface.models.memory_estimate import estimate_training_memory
+from efface.train.batches.token_budget import smallest_forward_fits
 from efface.train.config import Optimizer, TrainConfig
-from efface.train.optimizer import adamw8bit_unsupported_reason, check_optimizer
-from efface.train.token_budget import smallest_forward_fits
+from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason, check_optimizer
 
 
 def resolve_optimizer(

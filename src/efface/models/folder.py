@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError, first_line
+from efface.files.sums import file_sum, folder_sums
 from efface.hub import MODEL_FILES, UnavailableError, missing_shards, resolve_model
-from efface.sums import file_sum, folder_sums
 
 
 def model_folder(name: str) -> Path:

@@ -19,7 +19,7 @@ from efface.models.skeleton import Skeleton, load_skeleton
 from efface.train.config import TrainConfig
 from efface.train.distribution.fsdp_model import FSDPModel
 from efface.train.distribution.parallel import ParallelModel
-from efface.train.optimizer import weights_dtype
+from efface.train.optimizer.optimizer import weights_dtype
 from efface.train.precision import computation
 
 _WHOLE_SHARE = 0.6

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from efface.atomic import atomic_folder
 from efface.errors import EffaceError, first_line
+from efface.files.atomic import atomic_folder
 from efface.hub import is_hub_name
 from efface.train.config import LoRAConfig
 

@@ -13,6 +13,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
+from efface.files.sums import check_folder
 from efface.models.dtypes import evaluation_dtype
 from efface.models.folder import combined_sha256, model_folder, model_sums
 from efface.models.load import random_model
@@ -21,7 +22,6 @@ from efface.models.tokenizer import ModelTokenizer, NamedTokenizer, model_tokeni
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.packing.support import packing_unsupported_reason
 from efface.progress.reporter import Reporter
-from efface.sums import check_folder
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 from efface.train.config import TrainConfig

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from efface import distributed
-from efface.atomic import atomic_folder
-from efface.folders import RunPaths
+from efface.files.atomic import atomic_folder
+from efface.files.folders import RunPaths
 from efface.models.dtypes import stored_dtype
 from efface.models.load import load_model
 from efface.models.lora import has_adapters, merge_adapter, write_adapter

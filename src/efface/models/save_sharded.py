@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from efface import distributed
-from efface.atomic import atomic_folder
-from efface.folders import RunPaths
+from efface.files.atomic import atomic_folder
+from efface.files.folders import RunPaths
+from efface.files.tensor_file import TensorFile
 from efface.hub import SHARDS_INDEX, WEIGHTS
 from efface.models.dtypes import dtype_name, stored_dtype
 from efface.models.lora import has_adapters, write_adapter
@@ -23,7 +24,6 @@ from efface.models.quantization import is_unquantized_base
 from efface.models.save import save_model, write_tokenizer_and_generation
 from efface.models.skeleton import Skeleton
 from efface.packing.forward import unwrap_peft
-from efface.tensor_file import TensorFile
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.distribution.shards import whole_shape
 

@@ -39,7 +39,7 @@ from efface.preflight.workload import Workload, assumed_workload, describe_task,
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
 from efface.report.number_format import format_bytes
-from efface.run.size_settings import with_size_settings
+from efface.run.preparation.size_settings import with_size_settings
 from efface.run.training import check_can_train
 from efface.schema import Task
 from efface.text.formatter import PromptFormatter

@@ -26,11 +26,11 @@ from efface.progress.reporter import Reporter
 from efface.records import Record
 from efface.run.folder import RunFolder
 from efface.run.model_answers import max_answer_tokens
-from efface.run.prepare import prepare
+from efface.run.preparation.prepare import prepare
 from efface.run.selection.epoch_scores import check_epoch_selection
 from efface.run.selection.keep_bound import check_keep
 from efface.schema import EvaluationSet
-from efface.train.sampler import anchor_items
+from efface.train.batches.sampler import anchor_items
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from efface.preflight.diagnosis import Forecast
 from efface.preflight.training_plan import checkpoints_at_once
 from efface.preflight.workload import Workload, total_tokens
 from efface.reference.hidden_states import position_count
-from efface.run.manifest import precision
-from efface.train.lazy_steps import STEPS_PER_BLOCK
-from efface.train.micro_batches import TrainingExample, count_packed_tokens, split_by_tokens
-from efface.train.optimizer import weights_dtype
+from efface.run.metadata.manifest import precision
+from efface.train.batches.lazy_steps import STEPS_PER_BLOCK
+from efface.train.batches.micro_batches import TrainingExample, count_packed_tokens, split_by_tokens
+from efface.train.batches.sampler import count_earlier_epochs
+from efface.train.batches.token_budget import activation_bytes, token_budget_within, values_per_layer
+from efface.train.optimizer.optimizer import weights_dtype
 from efface.train.precision import Computation, computation
-from efface.train.sampler import count_earlier_epochs
-from efface.train.token_budget import activation_bytes, token_budget_within, values_per_layer
 
 _FLOAT = 4
 """Bytes of a number in float32."""

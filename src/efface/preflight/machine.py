@@ -13,7 +13,7 @@ import psutil
 import torch
 
 import efface
-from efface.data.sources.published import default_data_folder, download_status, published_benchmarks
+from efface.data.sources.benchmarks.published import default_data_folder, download_status, published_benchmarks
 from efface.errors import install_hint
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judging.judges import detector_model, embedder_model, judge_model, offline_is_installed

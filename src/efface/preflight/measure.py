@@ -32,14 +32,14 @@ from efface.preflight.workload import Workload, total_tokens
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.model_answers import max_answer_tokens
-from efface.run.prepare import PreparedRun, prepare
-from efface.run.reference_model import make_reference
+from efface.run.preparation.prepare import PreparedRun, prepare
+from efface.run.preparation.reference_model import make_reference
 from efface.run.training import train
 from efface.schema import Prompt, Task
-from efface.train.lazy_steps import known_steps
+from efface.train.batches.lazy_steps import known_steps
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import count_earlier_epochs
 from efface.train.loop import Trainer
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import count_earlier_epochs
 from efface.train.step_log import StepLog
 
 _QUESTIONS = 8

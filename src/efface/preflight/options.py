@@ -18,7 +18,7 @@ from efface.preflight.diagnosis import Forecast, Option
 from efface.preflight.forecast import forecast
 from efface.preflight.workload import Workload
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.optimizer import adamw8bit_unsupported_reason
+from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason
 
 _FORECAST_FIELDS = ("weights", "gradients", "optimizer", "activations", "tokens", "checkpointing", "training")
 """Fields that an `Option` takes from its forecast."""

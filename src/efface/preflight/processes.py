@@ -16,7 +16,7 @@ from efface.train.config import TrainConfig
 from efface.train.distribution.sharded_model import shard_units
 from efface.train.distribution.shards import rows_of_rank
 from efface.train.distribution.zero_engine import BUCKET_BYTES, CPU_BYTES
-from efface.train.optimizer import state_bytes, weights_dtype
+from efface.train.optimizer.optimizer import state_bytes, weights_dtype
 
 _LAYERS_AT_ONCE = 2
 """Unsharded layers, or the embeddings, at a time: one computes while the next is gathered."""

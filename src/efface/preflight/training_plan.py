@@ -13,11 +13,11 @@ from efface.config.commands import FinetuneConfig, RunConfig
 from efface.models.dtypes import stored_dtype
 from efface.models.lora import add_adapters
 from efface.packing.padded_rows import input_length
-from efface.run.manifest import training_precision
+from efface.run.metadata.manifest import training_precision
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import Schedule, count_earlier_epochs, make_schedule
 from efface.train.config import TrainConfig
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import Schedule, count_earlier_epochs, make_schedule
-from efface.train.trained_weights import choose_trained
+from efface.train.optimizer.trained_weights import choose_trained
 
 _CHECKPOINT_BYTES = 12
 """Bytes of each trained parameter in a checkpoint: the parameter and AdamW's two moments, in float32."""

@@ -17,14 +17,14 @@ from efface.objectives.terms import Objective, View
 from efface.packing.padded_rows import pad
 from efface.progress.reporter import Reporter
 from efface.run.model_answers import placeholder_answers
-from efface.run.prepare import training_steps
+from efface.run.preparation.prepare import training_steps
 from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
-from efface.train.micro_batches import TrainingExample, count_tokens
-from efface.train.sampler import Schedule, anchor_items, make_schedule
+from efface.train.batches.micro_batches import TrainingExample, count_tokens
+from efface.train.batches.sampler import Schedule, anchor_items, make_schedule
 
 _ASSUMED_PROMPT_TOKENS, _ASSUMED_ANSWER_TOKENS = 64, 64
 _ASSUMED_QUESTIONS = 1_000

@@ -10,8 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from efface.atomic import atomic_file
 from efface.errors import EffaceError
+from efface.files.atomic import atomic_file
+from efface.files.tensor_file import TensorFile
 from efface.hardware.device import copy_to_device
 from efface.packing.chunked_head import matmul_dtype
 from efface.packing.forward import device_of, evaluation_mode, hidden_states, unwrap_peft
@@ -22,7 +23,6 @@ from efface.packing.padded_rows import PaddedSequence, StatePositions, input_len
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.packing.token_batches import token_batches
 from efface.reference.frozen_head import FrozenHead
-from efface.tensor_file import TensorFile
 from efface.text.sequence import TokenizedSequence
 
 HiddenStateRequest = tuple[TokenizedSequence, StatePositions]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efface.atomic import write_json
 from efface.errors import EffaceError
+from efface.files.atomic import write_json
+from efface.files.safe_read import parse_json
 from efface.packing.logprobs import answer_logprobs
-from efface.safe_read import parse_json
 from efface.text.sequence import TokenizedSequence
 
 

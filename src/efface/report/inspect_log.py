@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from efface.artifacts import METRICS, Scores
-from efface.report.page.answered import Answered
 from efface.report.page.load_run import ReportRun
+from efface.report.page.questions.answered import Answered
 from efface.report.paths import shorten_paths
 from efface.scores.sets import sort_names
 from efface.scores.verdict import question_outcome

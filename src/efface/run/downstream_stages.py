@@ -10,12 +10,12 @@ import torch
 from efface.artifacts import Downstream, DownstreamResults
 from efface.downstream.config import DownstreamConfig
 from efface.downstream.harness import score_downstream
-from efface.folders import Stage
+from efface.files.folders import Stage
 from efface.models.load import load_model
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.metadata import RunMetadata
 from efface.text.config import TemplateConfig
 
 

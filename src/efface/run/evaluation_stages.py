@@ -19,7 +19,7 @@ from efface.evaluation.encode import EncodedQuestion, encode_evaluation, warn_ab
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.journal import Journal, remove_journal
 from efface.evaluation.judging.judges import Judges
-from efface.folders import epoch_stage
+from efface.files.folders import epoch_stage
 from efface.hardware.memory import trim_freed_memory
 from efface.models.dtypes import dtype_name
 from efface.models.folder import combined_sha256, model_sha256
@@ -27,7 +27,7 @@ from efface.models.load_parallel import load_to_evaluate
 from efface.progress.reporter import Reporter
 from efface.records import Record, RecordSets
 from efface.run.folder import RunFolder
-from efface.run.metadata import RunMetadata
+from efface.run.metadata.metadata import RunMetadata
 from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter

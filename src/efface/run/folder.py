@@ -16,18 +16,18 @@ from pydantic import BaseModel, ValidationError
 
 from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, Results
-from efface.atomic import WriteError, record_in, write_json, write_text
+from efface.artifacts.saved_manifest import read_manifest
 from efface.config.parse import to_yaml
 from efface.config.saved_settings import has_settings
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
-from efface.folder_lock import check_writable, held, is_lock, lock_folder
-from efface.folders import RunPaths, Stage
-from efface.permissions import make_folder, readable, settle
+from efface.files.atomic import WriteError, record_in, write_json, write_text
+from efface.files.folder_lock import check_writable, held, is_lock, lock_folder
+from efface.files.folders import RunPaths, Stage
+from efface.files.permissions import make_folder, readable, settle
+from efface.files.safe_read import parse_json
+from efface.files.sums import read_checked
 from efface.records import RecordSets
-from efface.safe_read import parse_json
-from efface.saved_manifest import read_manifest
-from efface.sums import read_checked
 from efface.train.step_log import KeepLog, StepLog
 from efface.train.watch import WatchLog
 

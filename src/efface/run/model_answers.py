@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from efface.atomic import write_text
 from efface.data.config import MODEL_ANSWERS, DataConfig
 from efface.data.sources.generic_questions import first_generic_questions, load_generic_questions, truncate_to_sentence
 from efface.data.sources.kept_facts import (
@@ -23,10 +22,11 @@ from efface.evaluation.encode import encode_questions
 from efface.evaluation.generate import Generation, generate
 from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import likelihoods
+from efface.files.atomic import write_text
+from efface.files.safe_read import parse_json
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
-from efface.safe_read import parse_json
 from efface.schema import Item, Prompt
 from efface.scores.means import mean
 from efface.text.formatter import PromptFormatter

@@ -22,16 +22,16 @@ from efface.records import Record
 from efface.run.downstream_stages import DownstreamStages
 from efface.run.evaluation_stages import EvaluationStages
 from efface.run.folder import RunFolder, claims_folder
-from efface.run.metadata import RunMetadata
-from efface.run.model_card import write_card
-from efface.run.prepare import PreparedRun, prepare
+from efface.run.metadata.metadata import RunMetadata
+from efface.run.metadata.model_card import write_card
+from efface.run.preparation.prepare import PreparedRun, prepare
 from efface.run.selection.epoch_scores import check_epoch_selection, score_epochs
 from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.run.selection.keep_bound import check_keep, describe, keep_bound
 from efface.run.unlearning_stage import unlearn_model
 from efface.scores import score_records
 from efface.scores.verdict import judge_records, verdict
-from efface.train.sampler import anchor_items, epoch_ends
+from efface.train.batches.sampler import anchor_items, epoch_ends
 
 
 @quiet_libraries()

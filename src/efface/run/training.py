@@ -20,17 +20,17 @@ from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.schema import Task
 from efface.text.boundary import describe_merged
 from efface.text.config import Boundary
+from efface.train.batches.lazy_steps import known_steps
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import Schedule, make_schedule
 from efface.train.checkpoints import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.distribution.zero_engine import check_zero
-from efface.train.lazy_steps import known_steps
 from efface.train.loop import Trainer
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import Schedule, make_schedule
+from efface.train.optimizer.trained_weights import choose_trained
 from efface.train.step_log import StepLog
 from efface.train.tracker import check_tracker
-from efface.train.trained_weights import choose_trained
 from efface.train.watch import Watch, measure
 
 

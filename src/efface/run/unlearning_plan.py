@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from efface.objectives.terms import Objective
+from efface.train.batches.micro_batches import TrainingExample
+from efface.train.batches.sampler import Schedule
 from efface.train.config import TrainConfig
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import Schedule
 from efface.train.watch import Watch
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import torch
 
 from efface import termination
+from efface.files.sums import check_folder
 from efface.models.load_parallel import LoadedModel, load_reference, load_to_train
 from efface.models.save_sharded import save_trained
 from efface.objectives.terms import Reference
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
-from efface.run.metadata import RunMetadata
-from efface.run.reference_model import make_reference
+from efface.run.metadata.metadata import RunMetadata
+from efface.run.preparation.reference_model import make_reference
 from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.run.selection.keep_bound import KeepBound
 from efface.run.training import Monitor, train
 from efface.run.unlearning_plan import UnlearningPlan
-from efface.sums import check_folder
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.loop import Trainer
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from efface.artifacts import Scores
 from efface.errors import EffaceError
-from efface.folders import Stage
+from efface.files.folders import Stage
 from efface.records import Record
 from efface.scores import aggregate
 from efface.scores.custom import RecordMetric

@@ -17,10 +17,10 @@ from efface.config.parse import validate_config
 from efface.config.saved_settings import read_saved_settings
 from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
-from efface.folders import CONFIG
+from efface.files.folders import CONFIG
+from efface.files.safe_read import parse_json
+from efface.files.sums import read_checked
 from efface.run.folder import RunFolder
-from efface.safe_read import parse_json
-from efface.sums import read_checked
 from efface.sweep.run_key import JobConfig, before_key, contents_of, downstream_key, run_key
 
 ResultsT = TypeVar("ResultsT", Results, ContinualResults)

@@ -14,8 +14,8 @@ from efface.data.config import MODEL_ANSWERS
 from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
 from efface.evaluation.judging.judges import open_judges
-from efface.folder_lock import check_writable, is_lock
-from efface.folders import SweepPart, SweepPaths
+from efface.files.folder_lock import check_writable, is_lock
+from efface.files.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for
 from efface.objectives.method import objective
 from efface.run.folder import RunFolder
@@ -27,7 +27,7 @@ from efface.sweep.index import IndexedRun, SweepIndex
 from efface.sweep.run_key import Contents, before_key, downstream_key, run_key, short_key
 from efface.sweep.spec import Baseline, Combination, SweepSpec, baseline_config, combinations, target_config
 from efface.sweep.table import combination_name
-from efface.train.examples import check_task
+from efface.train.batches.examples import check_task
 
 State = Literal["done", "started", "to do"]
 Config = TypeVar("Config", RunConfig, FinetuneConfig, EvaluationConfig)

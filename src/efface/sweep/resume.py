@@ -8,7 +8,7 @@ from pathlib import Path
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.saved_settings import has_settings, read_saved_settings
 from efface.continual.folder import QueueFolder
-from efface.folders import QueuePaths, RunPaths
+from efface.files.folders import QueuePaths, RunPaths
 from efface.run.folder import RunFolder
 from efface.sweep.plan import Job
 

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from efface.artifacts import ContinualResults, Manifest, Results
-from efface.atomic import write_text
 from efface.errors import EffaceError
-from efface.safe_read import parse_json
+from efface.files.atomic import write_text
+from efface.files.safe_read import parse_json
 
 
 class RunLog:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from efface.artifacts import Manifest
-from efface.atomic import write_json, write_text
 from efface.commands.evaluate import evaluate_model
 from efface.commands.finetune import finetune
 from efface.config.commands import FinetuneConfig
@@ -16,10 +15,11 @@ from efface.continual.queue import run_queue
 from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
-from efface.folder_lock import lock_folder
-from efface.folders import SweepPaths
+from efface.files.atomic import write_json, write_text
+from efface.files.folder_lock import lock_folder
+from efface.files.folders import SweepPaths
+from efface.files.permissions import readable
 from efface.hardware.device import device_for
-from efface.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.records import Record

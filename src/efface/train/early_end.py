@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from efface import distributed
-from efface.atomic import atomic_file
+from efface.files.atomic import atomic_file
 from efface.termination import Terminated, requested
+from efface.train.batches.token_budget import TokenBudget
 from efface.train.distribution.shards import local_part
-from efface.train.token_budget import TokenBudget
 
 REDUCED_BUDGET = "token_budget.json"
 """In the checkpoints' folder: the token budget to resume with after one of several processes ran out of memory."""

@@ -19,9 +19,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from efface import distributed, termination
 from efface.errors import EffaceError
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
+from efface.train.batches.lazy_steps import known_steps
+from efface.train.batches.micro_batches import TrainingExample, count_tokens
+from efface.train.batches.sampler import Schedule
+from efface.train.batches.token_budget import out_of_memory, token_budget_for
 from efface.train.checkpoints import checkpoint
 from efface.train.checkpoints.checkpoint import TrainerState
 from efface.train.checkpoints.checkpoint_timer import CheckpointTimer
@@ -30,16 +34,12 @@ from efface.train.config import TrainConfig
 from efface.train.distribution.parallelize import parallelize
 from efface.train.distribution.sharded_model import ReadRows
 from efface.train.early_end import REDUCED_BUDGET, end_if_requested, stop_with_reduced_budget
-from efface.train.lazy_steps import known_steps
-from efface.train.micro_batches import TrainingExample, count_tokens
-from efface.train.optimizer import make_optimizer
+from efface.train.optimizer.optimizer import make_optimizer
 from efface.train.precision import Computation, computation, computing
 from efface.train.retain_bound import with_next_coeff
 from efface.train.sam import passes, sam_losses
-from efface.train.sampler import Schedule
 from efface.train.step import Losses, batch_losses
 from efface.train.step_log import StepLog
-from efface.train.token_budget import out_of_memory, token_budget_for
 from efface.train.tracker import LogValues, tracking
 
 

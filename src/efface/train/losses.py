@@ -17,7 +17,7 @@ from efface.packing.padded_rows import pad
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
-from efface.train.micro_batches import TrainingExample
+from efface.train.batches.micro_batches import TrainingExample
 from efface.train.step import Losses, batch_losses
 
 

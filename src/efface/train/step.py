@@ -16,8 +16,8 @@ from efface.objectives.compute import term_values
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import unwrap_peft
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
+from efface.train.batches.micro_batches import MicroBatch, TrainingExample, micro_batches_of_rank
 from efface.train.distribution.parallel import ParallelModel
-from efface.train.micro_batches import MicroBatch, TrainingExample, micro_batches_of_rank
 
 
 @dataclass(frozen=True)

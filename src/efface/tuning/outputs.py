@@ -10,20 +10,20 @@ from dataclasses import replace
 import efface
 from efface.artifacts import Manifest, Results
 from efface.artifacts.tune import TuneSummary, TuneTrial
-from efface.atomic import write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
 from efface.config.plugins import custom_metrics
 from efface.data.config import MODEL_ANSWERS
+from efface.files.atomic import write_text
 from efface.hardware.device import peak_memory
 from efface.progress.reporter import Reporter
 from efface.records import RecordSets
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from efface.run.folder import RunFolder
-from efface.run.manifest import method_pages
-from efface.run.metadata import RunMetadata
-from efface.run.model_card import write_card
+from efface.run.metadata.manifest import method_pages
+from efface.run.metadata.metadata import RunMetadata
+from efface.run.metadata.model_card import write_card
 from efface.scores import definition, score_records
 from efface.scores.kept import kept
 from efface.scores.verdict import judge_records, verdict

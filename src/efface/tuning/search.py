@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 from efface.artifacts import Results
-from efface.folder_lock import lock_folder
-from efface.permissions import readable
+from efface.files.folder_lock import lock_folder
+from efface.files.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.selection.weight_snapshots import WeightSnapshots
-from efface.train.sampler import anchor_items, epoch_ends
+from efface.train.batches.sampler import anchor_items, epoch_ends
 from efface.tuning.outputs import write_outputs
 from efface.tuning.request import Tuning, check_tuning
 from efface.tuning.select import choose, drop_scored_weights, drop_weights

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from efface.artifacts.tune import TuneCandidate, TuneTrial
-from efface.atomic import write_json
 from efface.errors import EffaceError
+from efface.files.atomic import write_json
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder

@@ -6,13 +6,14 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from efface.atomic import to_json, write_json
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
 from efface.errors import EffaceError
 from efface.evaluation.judging.judges import open_judges
-from efface.folder_lock import is_lock, lock_folder
-from efface.folders import TunePaths
+from efface.files.atomic import to_json, write_json
+from efface.files.folder_lock import is_lock, lock_folder
+from efface.files.folders import TunePaths
+from efface.files.safe_read import read_json
 from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.dtypes import evaluation_dtype
 from efface.models.folder import load_model_config
@@ -21,15 +22,14 @@ from efface.progress.reporter import Reporter
 from efface.records import RecordSets
 from efface.run.evaluation_stages import EvaluationStages, free_models
 from efface.run.folder import RunFolder
-from efface.run.metadata import RunMetadata
-from efface.run.prepare import PreparedRun, prepare, training_steps
+from efface.run.metadata.metadata import RunMetadata
+from efface.run.preparation.prepare import PreparedRun, prepare, training_steps
 from efface.run.selection.held_out import HeldOut, hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
-from efface.safe_read import read_json
 from efface.scores.kept import said
 from efface.scores.sets import FORGET
-from efface.train.sampler import anchor_items, last_step, make_schedule
+from efface.train.batches.sampler import anchor_items, last_step, make_schedule
 from efface.tuning.request import Tuning, check_tuning
 from efface.tuning.space import SearchSpace, default_space, describe, read_space
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from efface.artifacts.tune import TuneCandidate, TuneTrial
 from efface.errors import EffaceError, install_hint, summarize_error
-from efface.folder_lock import lock_folder, lock_output
-from efface.folders import TunePaths
-from efface.permissions import settle
-from efface.safe_read import parse_json, read_json, read_lines
+from efface.files.folder_lock import lock_folder, lock_output
+from efface.files.folders import TunePaths
+from efface.files.permissions import settle
+from efface.files.safe_read import parse_json, read_json, read_lines
 
 if TYPE_CHECKING:
     import optuna

@@ -12,9 +12,9 @@ import torch
 
 from efface import termination
 from efface.artifacts.tune import TuneCandidate
-from efface.atomic import WriteError
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
+from efface.files.atomic import WriteError
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from efface.data.sources.download import PublishedBenchmark, PublishedFile
-from efface.data.sources.hub_benchmarks import hub_benchmarks
+from efface.data.sources.benchmarks.download import PublishedBenchmark, PublishedFile
+from efface.data.sources.benchmarks.hub_benchmarks import hub_benchmarks
 from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -45,7 +45,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
             for name, content in contents.items()
         },
     )
-    monkeypatch.setattr("efface.data.sources.published.published_benchmarks", lambda: {"people": people})
+    monkeypatch.setattr("efface.data.sources.benchmarks.published.published_benchmarks", lambda: {"people": people})
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -88,7 +88,7 @@ def test_fetch(efface: Command, place: Path, mirror: str, names: list[str]) -> N
 def test_an_interrupted_fetch_continues(
     efface: Command, place: Path, mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from efface.data.sources import download as fetching
+    from efface.data.sources.benchmarks import download as fetching
 
     download = fetching._download
 

@@ -6,9 +6,9 @@ import pytest
 
 from efface.data import load_task
 from efface.data.config import SHORTHANDS, parse_data
+from efface.data.sources.benchmarks.hub_benchmarks import hub_benchmarks
+from efface.data.sources.benchmarks.published import published_benchmarks
 from efface.data.sources.catalog import list_data
-from efface.data.sources.hub_benchmarks import hub_benchmarks
-from efface.data.sources.published import published_benchmarks
 
 
 def test_every_shorthand_is_listed() -> None:

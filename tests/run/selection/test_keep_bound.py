@@ -12,7 +12,7 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.continual.queue import run_queue
 from efface.errors import EffaceError
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from efface.run.pipeline import run, unlearn
 from efface.run.selection import keep_bound
 from efface.run.selection.keep_bound import KeepBound

@@ -11,7 +11,7 @@ from efface.config.parse import validate_config
 from efface.errors import EffaceError
 from efface.progress.reporter import SilentReporter
 from efface.run.folder import RunFolder
-from efface.run.prepare import prepare
+from efface.run.preparation.prepare import prepare
 from efface.run.selection.weight_snapshots import WeightSnapshots
 from support.messages import assert_names
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from efface.atomic import write_json
+from efface.files.atomic import write_json
 from efface.records import write_records
 from efface.scores.inputs.from_tofu_log import SETS
 from support.answered import Sets, answered, write_run

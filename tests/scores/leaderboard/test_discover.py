@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from efface.artifacts import ContinualResults
-from efface.atomic import write_json
+from efface.files.atomic import write_json
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK
 from efface.scores.leaderboard.discover import Source, UnreadableSource, find_sources, read_source

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import EffaceError
-from efface.folders import Stage
+from efface.files.folders import Stage
 from efface.records import write_records
 from efface.scores import score_path
 from efface.scores.leaderboard.leaderboard import compare, leaderboard

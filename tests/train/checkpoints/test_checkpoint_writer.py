@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from efface import distributed
-from efface.atomic import record_in
 from efface.distributed import DistributedError
 from efface.errors import EffaceError
-from efface.permissions import readable
-from efface.sums import checkpoint_problem
+from efface.files.atomic import record_in
+from efface.files.permissions import readable
+from efface.files.sums import checkpoint_problem
 from efface.train.checkpoints import checkpoint, checkpoint_writer
 from efface.train.checkpoints.checkpoint import TrainerState
 from efface.train.checkpoints.checkpoint_files import CheckpointFile, StoredTensors

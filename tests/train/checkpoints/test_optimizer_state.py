@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from efface.train.adamw8bit import AdamW8bit
 from efface.train.checkpoints.checkpoint_files import CheckpointFile, StoredTensors
 from efface.train.checkpoints.optimizer_state import load_optimizer_tensors, optimizer_tensors
-from efface.train.optimizer import adamw8bit_unsupported_reason
+from efface.train.optimizer.adamw8bit import AdamW8bit
+from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason
 
 REASON = adamw8bit_unsupported_reason(torch.device("cpu"))
 needs_8bit = pytest.mark.skipif(REASON is not None, reason=f"8-bit AdamW needs {REASON}")

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from efface.train import adamw8bit
 from efface.train.checkpoints.checkpoint_files import StoredTensors
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallel import ParallelModel
-from efface.train.optimizer import adamw8bit_unsupported_reason
+from efface.train.optimizer import adamw8bit
+from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason
 from support import processes, several
 from support.processes import Ended
 

@@ -16,8 +16,8 @@ from efface.objectives.terms import Reference
 from efface.packing.forward import device_of
 from efface.schema import Item
 from efface.text.formatter import PromptFormatter
+from efface.train.batches.micro_batches import TrainingExample, count_tokens
 from efface.train.config import LoRAConfig
-from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.step import batch_losses
 
 _ADAPTERS = LoRAConfig(r=64, alpha=128, dropout=0.0)

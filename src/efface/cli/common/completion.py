@@ -73,8 +73,8 @@ def definitions(incomplete: str) -> list[str]:
 
 def benchmarks(incomplete: str) -> list[str]:
     """Names of benchmarks that `efface data fetch` knows, and `all`."""
-    from efface.data.sources.hub_benchmarks import hub_benchmarks
-    from efface.data.sources.published import published_benchmarks
+    from efface.data.sources.benchmarks.hub_benchmarks import hub_benchmarks
+    from efface.data.sources.benchmarks.published import published_benchmarks
 
     return [name for name in (*published_benchmarks(), *hub_benchmarks(), "all") if name.startswith(incomplete)]
 

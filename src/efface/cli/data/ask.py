@@ -137,7 +137,7 @@ def probe(
 
         from efface.commands.probe import check_new_folder, to_json_text, write_probe
         from efface.commands.probe import probe as ask
-        from efface.folder_lock import lock_output
+        from efface.files.folder_lock import lock_output
         from efface.progress.console import ConsoleReporter
 
         with lock_output(out):

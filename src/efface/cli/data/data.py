@@ -91,9 +91,9 @@ def fetch(
     Each file is verified against its published hash. Those of the Hugging Face hub have none (`efface data list` says
     which): a run's manifest has the hashes of what it read. An interrupted download continues when started again.
     """
-    from efface.data.sources.download import fetch as fetch_files
-    from efface.data.sources.hub_benchmarks import fetch_from_hub, find_benchmark_anywhere
-    from efface.data.sources.published import PublishedBenchmark, default_data_folder, published_benchmarks
+    from efface.data.sources.benchmarks.download import fetch as fetch_files
+    from efface.data.sources.benchmarks.hub_benchmarks import fetch_from_hub, find_benchmark_anywhere
+    from efface.data.sources.benchmarks.published import PublishedBenchmark, default_data_folder, published_benchmarks
 
     chosen = [*published_benchmarks()] if "all" in names else [*dict.fromkeys(names)]
     benchmarks = [find_benchmark_anywhere(name) for name in chosen]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 if TYPE_CHECKING:
-    from efface.data.sources.download import MakeProgressBar
+    from efface.data.sources.benchmarks.download import MakeProgressBar
 
 
 @dataclass
@@ -43,7 +43,7 @@ def shown_downloads(console: Console) -> Iterator[MakeProgressBar]:
         console: Where the bars are drawn; they are removed at the end.
 
     Yields:
-        The argument `progress_bar` of `efface.data.sources.download.fetch`.
+        The argument `progress_bar` of `efface.data.sources.benchmarks.download.fetch`.
     """
     tasks: dict[str, TaskID] = {}
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())

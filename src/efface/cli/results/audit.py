@@ -63,8 +63,8 @@ def audit(
     with options.interruptible("run the same command again to continue; finished attacks are kept"):
         from rich.console import Console
 
-        from efface.atomic import to_json
         from efface.auditing.audit import audit as audit_run
+        from efface.files.atomic import to_json
         from efface.progress.console import ConsoleReporter
 
         with ConsoleReporter(Console(stderr=as_json)) as reporter:

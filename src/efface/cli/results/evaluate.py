@@ -10,7 +10,7 @@ import typer
 
 from efface.cli.common import options
 from efface.cli.common.dry_run import show_dry_run
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 
 app = typer.Typer()
 

@@ -28,7 +28,7 @@ def inspect(
 
     A run has a log of the model before unlearning and one of the model after it. Writing them does not need inspect_ai.
     """
-    from efface.atomic import write_text
+    from efface.files.atomic import write_text
     from efface.report.inspect_log import inspect_logs
     from efface.report.page.load_run import load_report_run
     from efface.report.page.tables import run_names

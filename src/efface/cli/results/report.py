@@ -10,7 +10,7 @@ import typer
 from efface import __version__
 from efface.cli.common.options import examples, run_argument
 from efface.errors import EffaceError
-from efface.folders import REPORT
+from efface.files.folders import REPORT
 
 app = typer.Typer()
 
@@ -75,8 +75,8 @@ def report(
     if out is None:
         typer.echo(text, nl=False)
         return
-    from efface.atomic import write_text
-    from efface.folder_lock import lock_output
+    from efface.files.atomic import write_text
+    from efface.files.folder_lock import lock_output
 
     with lock_output(out):
         write_text(out, text)

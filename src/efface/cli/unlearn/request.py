@@ -11,7 +11,7 @@ import typer
 
 from efface.cli.common.dry_run import show_dry_run
 from efface.cli.common.options import DataDir, DryRun, add_group, examples, interruptible, run_argument
-from efface.folders import QueuePaths
+from efface.files.folders import QueuePaths
 
 if TYPE_CHECKING:
     from efface.config.commands import RunConfig

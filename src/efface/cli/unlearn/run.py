@@ -12,7 +12,7 @@ import typer
 from efface.cli.common import options
 from efface.cli.common.dry_run import show_dry_run
 from efface.cli.unlearn.request import run_requests
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 
 if TYPE_CHECKING:
     from efface.config.commands import RunConfig

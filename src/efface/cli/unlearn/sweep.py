@@ -91,7 +91,7 @@ def sweep(
 def _run_sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, processes: int, as_json: bool) -> None:
     from rich.console import Console
 
-    from efface.folders import SweepPaths
+    from efface.files.folders import SweepPaths
     from efface.progress.console import ConsoleReporter
     from efface.sweep.print_table import print_sweep_table
     from efface.sweep.sweep import sweep as run_sweep

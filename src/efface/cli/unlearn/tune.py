@@ -105,7 +105,7 @@ def tune(
         with ConsoleReporter(console) as reporter:
             if source == "demo" and not any(each.startswith("model=") for each in pairs):
                 from efface.demo import make_target
-                from efface.folders import TunePaths
+                from efface.files.folders import TunePaths
 
                 target = TunePaths(out).target
                 asked([*pairs, f"model={target / 'model'}"])  # refuse what is wrong before making it
@@ -115,7 +115,7 @@ def tune(
 
 
 def _print(console: Console, results: Results, out: Path) -> None:
-    from efface.folders import TunePaths
+    from efface.files.folders import TunePaths
     from efface.report.terminal.results import print_results
 
     assert results.tune is not None

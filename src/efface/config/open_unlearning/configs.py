@@ -15,7 +15,7 @@ import yaml
 from efface.config.open_unlearning.settings import mapping
 from efface.config.parse import read_yaml
 from efface.errors import EffaceError, suggest
-from efface.safe_yaml import InvalidYamlError, parse_yaml
+from efface.files.safe_yaml import InvalidYamlError, parse_yaml
 
 Tree = dict[str, Any]
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from efface.config.parse import merge_settings
 from efface.errors import EffaceError, suggest
+from efface.files.safe_yaml import parse_own_yaml
 from efface.frozen import FrozenModel
-from efface.safe_yaml import parse_own_yaml
 
 _FOLDER = "efface.config.presets"
 RECIPES = ("ours", "published", "open-unlearning")

@@ -17,7 +17,7 @@ from efface.data.readers.limits import Limits
 from efface.data.readers.path_hints import missing_path_hint, unsupported_format
 from efface.data.readers.table import SourceRow, SourceTable
 from efface.errors import EffaceError
-from efface.safe_read import read_bytes
+from efface.files.safe_read import read_bytes
 
 
 def _parse_document(source: str, text: str) -> tuple[SourceRow, ...]:

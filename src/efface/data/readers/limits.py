@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from efface.data.file_settings import ReadLimits
 from efface.errors import EffaceError
-from efface.safe_read import MIB
+from efface.files.safe_read import MIB
 
 _SEPARATORS = (b",", b";", b"\t", b"|", b"\n", b"{", b"[")
 """Each value in JSON or CSV has one of these before or after it."""

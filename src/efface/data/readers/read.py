@@ -10,7 +10,7 @@ from efface.data.readers.path_hints import url_problem
 from efface.data.readers.table import SourceTable
 from efface.data.readers.text_folder import read_folder
 from efface.errors import EffaceError
-from efface.safe_read import expand_home
+from efface.files.safe_read import expand_home
 
 
 def read_table(file: FileConfig, setting: str) -> SourceTable:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface.data.config import SHORTHANDS, DataConfig
-from efface.data.sources.hub_benchmarks import hub_benchmarks, hub_status
-from efface.data.sources.published import (
+from efface.data.sources.benchmarks.hub_benchmarks import hub_benchmarks, hub_status
+from efface.data.sources.benchmarks.published import (
     DownloadStatus,
     default_data_folder,
     download_status,

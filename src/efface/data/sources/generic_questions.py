@@ -11,7 +11,7 @@ from importlib import resources
 
 from efface.data.sources.kept_facts import known_facts_set, split_facts
 from efface.errors import EffaceError
-from efface.safe_yaml import parse_own_yaml
+from efface.files.safe_yaml import parse_own_yaml
 from efface.schema import EvaluationSet, Item, Task, fact_id
 from efface.spacing import evenly_spaced
 

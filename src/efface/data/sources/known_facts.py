@@ -10,8 +10,8 @@ from importlib import resources
 from typing import Literal
 
 from efface.data.question_files import FileQuestion, QuestionFile
+from efface.files.safe_yaml import parse_own_yaml
 from efface.frozen import FrozenModel
-from efface.safe_yaml import parse_own_yaml
 from efface.schema import Item
 
 _WRONG_ANSWERS = 5

@@ -11,9 +11,9 @@ from pathlib import Path
 from efface.data.config import PUBLISHED, DataConfig
 from efface.data.readers.file_formats import decode_utf8, read_content
 from efface.data.readers.limits import Limits
-from efface.data.sources.published import PUBLISHED_REFUSALS, default_data_folder
+from efface.data.sources.benchmarks.published import PUBLISHED_REFUSALS, default_data_folder
 from efface.errors import EffaceError
-from efface.safe_read import expand_home
+from efface.files.safe_read import expand_home
 from efface.schema import Task
 
 

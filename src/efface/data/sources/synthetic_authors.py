@@ -15,8 +15,8 @@ from efface.data.sources.refusals import load_refusals
 from efface.data.subsets import forgotten_before_sets, remaining_retain, retain_evaluation_set
 from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
+from efface.files.safe_yaml import parse_own_yaml
 from efface.frozen import FrozenModel
-from efface.safe_yaml import parse_own_yaml
 from efface.schema import EvaluationSet, Item, Task
 
 MAX_AUTHORS = 200

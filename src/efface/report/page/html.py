@@ -12,17 +12,18 @@ from importlib.resources import files
 from typing import Any
 
 from efface.artifacts import METRICS
-from efface.folders import RunPaths
+from efface.files.folders import RunPaths
 from efface.report.metric_names import AGGREGATE_NAMES, METRIC_NAMES
 from efface.report.number_format import format_number
 from efface.report.page import chart_data, tables
-from efface.report.page.audit_section import AuditSection, audit_section, relearn_curves
 from efface.report.page.escape import script_json, visible_controls
-from efface.report.page.explorer_data import explorer_data, text_limit
-from efface.report.page.lens_layers import lens_curves
 from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import downsample
-from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
+from efface.report.page.questions.explorer_data import explorer_data, text_limit
+from efface.report.page.questions.question_outcomes import QuestionOutcome, question_outcomes
+from efface.report.page.sections.audit_section import AuditSection, audit_section, relearn_curves
+from efface.report.page.sections.lens_layers import lens_curves
+from efface.report.page.sections.tune_section import tune_section
 from efface.report.page.summary import (
     Summary,
     aggregates_by_stage,
@@ -30,7 +31,6 @@ from efface.report.page.summary import (
     scores_by_stage,
     summarize,
 )
-from efface.report.page.tune_section import tune_section
 from efface.report.paths import shorten_paths
 from efface.report.verdict_text import EFFICACY, RULE, next_step
 from efface.scores.continual import utility

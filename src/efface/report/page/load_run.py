@@ -12,17 +12,17 @@ from pydantic import BaseModel, ValidationError
 
 from efface.artifacts import ContinualResults, EpochScores, Manifest, Results, Scores
 from efface.errors import EffaceError
-from efface.folders import STAGES, QueuePaths, RunPaths, epoch_stage
+from efface.files.folders import STAGES, QueuePaths, RunPaths, epoch_stage
+from efface.files.safe_read import MIB, parse_json, read_text
+from efface.files.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
+from efface.files.sums import read_checked
 from efface.records import read_records
 from efface.renamed import current_settings
-from efface.report.page.answered import AnsweredSets, read_answered, record_files, score_folder
 from efface.report.page.both_at_once import both_at_once, can_fork
 from efface.report.page.loss_curve import Step, read_steps
+from efface.report.page.questions.answered import AnsweredSets, read_answered, record_files, score_folder
 from efface.report.page.watch_curve import WatchedEpoch, read_watched
-from efface.safe_read import MIB, parse_json, read_text
-from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 from efface.scores.continual import continual_results
-from efface.sums import read_checked
 
 _Artifact = TypeVar("_Artifact", bound=BaseModel)
 _LARGE = 64 * MIB

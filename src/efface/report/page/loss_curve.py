@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efface import safe_read
 from efface.errors import EffaceError
-from efface.safe_read import parse_json
+from efface.files import safe_read
+from efface.files.safe_read import parse_json
 
 _MAX_POINTS = 400
 """Of one curve: more cannot be distinguished on a screen."""

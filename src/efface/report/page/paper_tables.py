@@ -11,7 +11,7 @@ from efface.report.export import Cell, flat_table
 from efface.report.metric_names import AGGREGATE_NAMES, METRIC_NAMES
 from efface.report.page import tables
 from efface.report.page.load_run import ReportRun
-from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
+from efface.report.page.questions.question_outcomes import QuestionOutcome, question_outcomes
 from efface.report.page.summary import (
     aggregates_by_stage,
     partial_metrics,

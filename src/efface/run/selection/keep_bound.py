@@ -13,14 +13,14 @@ from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.records import RecordSets
 from efface.run.folder import RunFolder
-from efface.run.prepare import PreparedRun
+from efface.run.preparation.prepare import PreparedRun
 from efface.run.selection.held_out import hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.schema import Task
+from efface.train.batches.sampler import anchor_items, epoch_ends
 from efface.train.checkpoints import checkpoint
 from efface.train.distribution.parallel import ParallelModel
-from efface.train.sampler import anchor_items, epoch_ends
 from efface.train.step_log import KeepLog
 
 _NO_MORE = 0.01

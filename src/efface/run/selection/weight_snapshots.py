@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from efface import distributed
-from efface.atomic import atomic_folder
 from efface.errors import EffaceError
+from efface.files.atomic import atomic_folder
+from efface.files.tensor_file import TensorFile
 from efface.models.dtypes import stored_dtype
 from efface.models.load import load_model
 from efface.models.lora import add_adapters
@@ -24,7 +25,6 @@ from efface.models.save import save_model
 from efface.models.save_sharded import write_trained
 from efface.models.skeleton import Skeleton, load_skeleton
 from efface.run.unlearning_plan import UnlearningPlan
-from efface.tensor_file import TensorFile
 from efface.train.distribution.parallel import ParallelModel
 
 _WEIGHTS = "trained.safetensors"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError
-from efface.safe_read import read_json
+from efface.files.safe_read import read_json
 from efface.scores.inputs import from_open_unlearning, from_tofu_log
 from efface.scores.inputs.metric_inputs import MetricInputs
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from efface.artifacts.saved_manifest import lost_records_by_purge
 from efface.errors import EffaceError, suggest
-from efface.folders import STAGES, RunPaths, Stage
+from efface.files.folders import STAGES, RunPaths, Stage
 from efface.records import stream_records
-from efface.saved_manifest import lost_records_by_purge
 from efface.scores.custom import RecordMetric
 from efface.scores.inputs.eval_logs import read_log
 from efface.scores.inputs.from_records import from_records

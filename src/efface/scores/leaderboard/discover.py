@@ -11,18 +11,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from efface.artifacts import ContinualResults, Results, Verdict
 from efface.artifacts.audit import AuditResults
+from efface.artifacts.saved_manifest import lost_records_by_purge
 from efface.errors import EffaceError
-from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
+from efface.files.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
+from efface.files.sums import file_sum, read_checked
 from efface.frozen import FrozenModel
 from efface.records import Record, stream_records
-from efface.saved_manifest import lost_records_by_purge
 from efface.scores.definitions import Definition
 from efface.scores.inputs.eval_logs import read_log
 from efface.scores.inputs.from_records import from_records
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import MEMBERSHIP_SETS, ORDER, check_names, sort_names
-from efface.sums import file_sum, read_checked
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
 _EVAL, _SUMMARY = "_EVAL.json", "_SUMMARY.json"

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from efface.errors import EffaceError
+from efface.files.sums import ChangedFileError
 from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
@@ -24,7 +25,6 @@ from efface.scores.leaderboard.discover import (
 )
 from efface.scores.leaderboard.question_scores import incomparable_reason
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board
-from efface.sums import ChangedFileError
 
 
 class Leaderboard(FrozenModel):

@@ -14,8 +14,8 @@ import torch
 from efface import distributed
 from efface.distributed import DistributedError
 from efface.errors import EffaceError, first_line
+from efface.files.sums import checkpoint_problem
 from efface.frozen import FrozenModel
-from efface.sums import checkpoint_problem
 from efface.train.distribution.parallel import ParallelModel
 
 _NAME = re.compile(r"step-(\d+)")

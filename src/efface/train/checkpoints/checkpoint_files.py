@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from efface.tensor_file import TensorFile
+from efface.files.tensor_file import TensorFile
 
 _FIRST_ROWS = "first_rows"
 """In a file's metadata: JSON of name -> index of the first row that it has, for tensors of which it has some rows."""

@@ -11,12 +11,12 @@ from threading import Event, Thread
 import torch
 
 from efface import distributed
-from efface.atomic import atomic_folder, recorded
 from efface.distributed import DistributedError
 from efface.errors import EffaceError
+from efface.files.atomic import atomic_folder, recorded
+from efface.files.permissions import make_folder, settle
+from efface.files.sums import write_sums
 from efface.hardware.memory import disk_free, free_memory
-from efface.permissions import make_folder, settle
-from efface.sums import write_sums
 from efface.train.checkpoints.checkpoint import TrainerState, checkpoint_folder, remove_others, write_state
 from efface.train.checkpoints.checkpoint_files import CheckpointFile
 

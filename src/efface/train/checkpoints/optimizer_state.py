@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from efface.train.adamw8bit import AdamW8bit, state_elements
 from efface.train.checkpoints.checkpoint_files import CheckpointFile, StoredTensors
 from efface.train.distribution.shards import is_sharded, like_shard, local_elements, local_part, local_rows
+from efface.train.optimizer.adamw8bit import AdamW8bit, state_elements
 
 
 def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Published benchmarks: downloaded, or read from the hub, and made into tasks. No torch."""

@@ -1,0 +1,1 @@
+"""The sections of the page on an audit and on a search for settings. No torch."""
