@@ -42,10 +42,10 @@ class Unit:
 
 
 def read_layers() -> list[list[str]]:
-    """The layers of the import contract in pyproject.toml, highest first, each with the names of its units."""
+    """The layers of efface in pyproject.toml's contracts, highest first, each with the names of its units."""
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = config["tool"]["importlinter"]["contracts"]
-    [layers] = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    [layers] = [contract["layers"] for contract in contracts if contract.get("containers") == ["efface"]]
     return [[name.strip(" ()") for name in re.split(r"[|:]", layer)] for layer in layers]
 
 

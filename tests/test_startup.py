@@ -42,6 +42,7 @@ def heavy_after(code: str, *arguments: str) -> set[str]:
     [
         "efface.schema",
         "efface.artifacts",
+        "efface.files",
         "efface.data",
         "efface.scores",
         "efface.downstream",
