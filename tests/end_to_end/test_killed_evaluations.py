@@ -46,7 +46,7 @@ def calls(monkeypatch):
 
         return wrapped
 
-    monkeypatch.setattr(logprobs, "pack", watched("likelihoods", logprobs.pack))
+    monkeypatch.setattr(logprobs, "hidden_states", watched("likelihoods", logprobs.hidden_states))
     monkeypatch.setattr(greedy_decoder, "greedy_decode", watched("outputs", greedy_decoder.greedy_decode))
     return made
 

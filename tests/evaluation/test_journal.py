@@ -119,13 +119,13 @@ def test_of_likelihoods_at_most_one_batch_is_made_again(tmp_path, model, monkeyp
             on_batch=lambda made: journal.add("logprobs", made),
         )
 
-    all_batches, calls = killed_in_batch(0, logprobs.pack)
-    monkeypatch.setattr(logprobs, "pack", all_batches)
+    all_batches, calls = killed_in_batch(0, logprobs.hidden_states)
+    monkeypatch.setattr(logprobs, "hidden_states", all_batches)
     answer_logprobs(model, sequences, max_tokens_per_forward=12)
     total = len(calls)
     assert total > 2
-    killed, calls = killed_in_batch(total, logprobs.pack)
-    monkeypatch.setattr(logprobs, "pack", killed)
+    killed, calls = killed_in_batch(total, logprobs.hidden_states)
+    monkeypatch.setattr(logprobs, "hidden_states", killed)
     with pytest.raises(Killed):
         compute()
     del calls[:]
