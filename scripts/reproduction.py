@@ -5,10 +5,12 @@ python scripts/reproduction.py table docs/reproduction/forget01.json
 python scripts/reproduction.py trajectories docs/reproduction/forget01.json docs/images/trajectories.svg
 python scripts/reproduction.py continual docs/reproduction/continual.json docs/images/continual.svg
 python scripts/reproduction.py methods docs/reproduction/methods.json
+python scripts/reproduction.py search docs/reproduction/smollm2.json
+python scripts/reproduction.py answers docs/reproduction/smollm2.json
 python scripts/reproduction.py searched docs/reproduction/methods.json docs/images/searched.svg
 python scripts/reproduction.py requests docs/reproduction/methods.json
 
-methods.json is made by scripts/reproduction_tuned.py.
+methods.json and smollm2.json are made by scripts/reproduction_tuned.py.
 """
 
 from __future__ import annotations
@@ -107,7 +109,39 @@ def methods(source: Path) -> None:
         print(_tuned_row(each["name"], [each], "after"))
     for method, runs in groups.items():
         print(_tuned_row(method.upper(), runs, "after"))
-    _print_search(models)
+    print()
+    search(source)
+
+
+def search(source: Path) -> None:
+    """Print the candidates of a search: the share of utility kept, that of the retain set among several, efficacy."""
+    runs = [each for each in _models(source) if each["kind"] == "search"]
+    varied = [key for key in _CANDIDATE if len({each["settings"][key] for each in runs}) > 1]
+    candidates = sorted({_candidate(each) for each in runs})
+    names = [
+        ", ".join(
+            f"{_CANDIDATE[key]} {value:g}" for key, value in zip(_CANDIDATE, values, strict=True) if key in varied
+        )
+        for values in candidates
+    ]
+    print("| searched | " + " | ".join(names) + " |")
+    print("|---" * (1 + len(names)) + "|")
+    for method, of_method in _by_method(runs, "search").items():
+        cells = {_candidate(each): _cell(each) for each in of_method}
+        print(f"| {method.upper()} | {' | '.join(cells.get(each, '') for each in candidates)} |")
+
+
+def answers(source: Path) -> None:
+    """Print how many answers to the forget set and the retain set are right, declined, made up or empty."""
+    kinds = {"right": "right", "declined": "declined", "made_up": "made up", "silent": "empty"}
+    titles = [f"{name}: {title}" for name in ("forget", "retain") for title in kinds.values()]
+    print("| | epochs, rate, coefficient | " + " | ".join(titles) + " |")
+    print("|---" * (2 + len(titles)) + "|")
+    for method, runs in _by_method(_models(source), "search").items():
+        for each in sorted(runs, key=_candidate):
+            counts = [str(each["answers"][name].get(kind, 0)) for name in ("forget", "retain") for kind in kinds]
+            made = ", ".join(f"{value:g}" for value in _candidate(each))
+            print(f"| {method.upper()} | {made} | {' | '.join(counts)} |")
 
 
 def searched(source: Path, out: Path) -> None:
@@ -206,24 +240,6 @@ def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str |
     axes.plot(*point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
 
 
-def _print_search(models: list[dict[str, Any]]) -> None:
-    """A table of the candidates: the share of utility kept, that of the retain set among several sets, and efficacy."""
-    searched = [each for each in models if each["kind"] == "search"]
-    varied = [key for key in _CANDIDATE if len({each["settings"][key] for each in searched}) > 1]
-    candidates = sorted({_candidate(each) for each in searched})
-    names = [
-        ", ".join(
-            f"{_CANDIDATE[key]} {value:g}" for key, value in zip(_CANDIDATE, values, strict=True) if key in varied
-        )
-        for values in candidates
-    ]
-    print("\n| searched | " + " | ".join(names) + " |")
-    print("|---" * (1 + len(names)) + "|")
-    for method, runs in _by_method(models, "search").items():
-        cells = {_candidate(each): _cell(each) for each in runs}
-        print(f"| {method.upper()} | {' | '.join(cells.get(each, '') for each in candidates)} |")
-
-
 def _candidate(model: dict[str, Any]) -> tuple[float, ...]:
     return tuple(model["settings"][key] for key in _CANDIDATE)
 
@@ -301,6 +317,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "trajectories": trajectories,
     "continual": continual,
     "methods": methods,
+    "search": search,
+    "answers": answers,
     "searched": searched,
     "requests": requests,
 }
