@@ -287,6 +287,8 @@ def main() -> None:
         make_target(given.root / "target", [], reporter=SilentReporter())
     elif given.model is None or given.tofu is None:
         parser.error("smollm2 needs --model and --tofu")
+    elif not Path(given.model).is_dir():
+        parser.error(f"--model {given.model} is no folder")
     else:
         experiment = SMOLLM2
         prepare_smollm2(given.root, given.model, given.tofu)
