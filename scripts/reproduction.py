@@ -32,6 +32,7 @@ _SETTINGS = ("lr", "epochs", "batch_size", "precision")
 _EVALUATION = ("limit", "max_new_tokens", "embedder", "judge")
 _CANDIDATE = {"epochs": "epochs", "lr": "rate", "forget_coeff": "coefficient"}
 """Settings of a candidate of a search -> what they are called in a table."""
+_ANSWERS, _SETS = ("right", "declined", "made_up", "silent"), ("forget", "retain")
 _ONE_OF_EACH = 2
 """Sets: the forget set and the retain set."""
 _UNTARGETED, _TARGETED = ("ga", "npo", "me"), ("dpo", "idk")
@@ -132,14 +133,12 @@ def search(source: Path) -> None:
 
 
 def answers(source: Path) -> None:
-    """Print how many answers to the forget set and the retain set are right, declined, made up or empty."""
-    kinds = {"right": "right", "declined": "declined", "made_up": "made up", "silent": "empty"}
-    titles = [f"{name}: {title}" for name in ("forget", "retain") for title in kinds.values()]
-    print("| | epochs, rate, coefficient | " + " | ".join(titles) + " |")
-    print("|---" * (2 + len(titles)) + "|")
+    """Print how many answers of each set are right, declined, made up and empty, for all runs of a search."""
+    print("| | epochs, rate, coefficient | forget set | retain set |")
+    print("|---" * 4 + "|")
     for method, runs in _by_method(_models(source), "search").items():
         for each in sorted(runs, key=_candidate):
-            counts = [str(each["answers"][name].get(kind, 0)) for name in ("forget", "retain") for kind in kinds]
+            counts = [" / ".join(str(each["answers"][name].get(kind, 0)) for kind in _ANSWERS) for name in _SETS]
             made = ", ".join(f"{value:g}" for value in _candidate(each))
             print(f"| {method.upper()} | {made} | {' | '.join(counts)} |")
 

@@ -57,5 +57,5 @@ def test_candidates_are_named_by_what_differs(
 def test_answers_of_both_sets_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [searched("me+gd", 1e-4, utility=0.45, efficacy=0.7, others=True)]
     assert (
-        lines(script.answers, runs, tmp_path, capsys)[2] == "| ME+GD | 5, 0.0001, 0.1 | 1 | 2 | 0 | 0 | 0 | 0 | 3 | 4 |"
+        lines(script.answers, runs, tmp_path, capsys)[2] == "| ME+GD | 5, 0.0001, 0.1 | 1 / 2 / 0 / 0 | 0 / 0 / 3 / 4 |"
     )
