@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from matplotlib import pyplot
 
-from efface.artifacts import Results
+from efface.artifacts import Verdict
 from efface.config.parse import nest_settings
 from figure_colors import MUTED, SERIES
 from figures import MARKERS, WIDTH, legend_beside, save
@@ -115,22 +115,22 @@ def collect(folder: Path, forget: str) -> list[dict[str, Any]]:
     for path in sorted(folder.glob("runs/*/results.json")):
         config = yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8"))
         manifest = json.loads((path.parent / "manifest.json").read_bytes())
-        results = Results.model_validate_json(path.read_bytes())
-        assert results.verdict is not None
-        judged, kept = results.verdict.forget, results.verdict.retain
+        results = json.loads(path.read_bytes())
+        verdict = Verdict.model_validate(results["verdict"])
+        judged, kept = verdict.forget, verdict.retain
         assert judged is not None
         assert kept is not None
         runs.append(
             {
                 "forget": forget,
-                "method": results.method,
+                "method": results["method"],
                 "train.lr": config["train"]["lr"],
                 "forget_coeff": config["forget_coeff"],
                 "questions": judged.leaks.n,
                 "said_before": judged.known_before,
                 "said_after": judged.leaks.count,
                 "likely_after": judged.likely.count,
-                "declined_after": results.verdict.answers_after["forget"].declined,
+                "declined_after": verdict.answers_after["forget"].declined,
                 "known": kept.kept.n,
                 "kept": kept.kept.count,
                 "made": {key: manifest[key] for key in ("efface", "commit", "device", "precision", "seconds")},
