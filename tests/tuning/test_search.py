@@ -49,7 +49,7 @@ def test_what_is_left(found):
     assert results.verdict.forget.leaks.n == results.after.sets["forget"].n
     with paths.table.open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == [str(number) for number in range(TRIALS)]
+    assert [row["trial"] for row in rows] == [str(number) for number in range(1, TRIALS + 1)]
     assert {row["method"] for row in rows} == {"me+gd", "ga+gd"}, "each method's own settings are tried first"
     assert "The search" in paths.page.read_text()
     assert results.tune is not None
@@ -98,7 +98,7 @@ def test_a_kill_loses_the_trial_in_flight_alone(asked, tmp_path, monkeypatch):
 
     def until_the_second_trial(trial, candidates):
         scored.append(trial.number)
-        if trial.number == 1:
+        if trial.number == 2:
             raise Killed
 
     monkeypatch.setattr("efface.tuning.study.StudyTrial.add", until_the_second_trial)
@@ -108,9 +108,10 @@ def test_a_kill_loses_the_trial_in_flight_alone(asked, tmp_path, monkeypatch):
     with (tmp_path / "out" / "search" / "study.jsonl").open("a") as journal:
         journal.write('{"op_code":8,"worker')  # a write that the kill cut off
     before = Study(TunePaths(tmp_path / "out"), keep=KEEP, seed=0).trials()
-    assert [each.number for each in before] == [0]
+    assert [each.number for each in before] == [1]
     results = tune(asked(), tmp_path / "out", resume=True)
-    assert [each.number for each in results.tune.trials] == [0, 2, 3], "trial 1 was in flight"
+    assert [each.number for each in results.tune.trials] == [1, 3, 4], "trial 2 was in flight"
+    assert results.tune.begun == TRIALS + 1
 
 
 def test_a_trial_on_a_full_disk_is_made_again(asked, tmp_path, monkeypatch):

@@ -56,6 +56,7 @@ class TuneTrial(FrozenModel):
     """One training of a search, with the candidate that is nearest to the bound of the request."""
 
     number: int
+    """Counted from 1; the number of a trial that was lost with its process is not given again."""
     settings: dict[str, Any]
     """Searched setting, by its dotted key -> value."""
     state: Literal["complete", "pruned", "stopped", "failed"]
@@ -88,6 +89,11 @@ class TuneSummary(FrozenModel):
     forget_note: str
     """Which questions of the forget set are reported, and why: a sentence."""
     trials: list[TuneTrial]
+
+    @property
+    def begun(self) -> int:
+        """How many trials were begun: those that ended, and those before them that another process lost or is making."""
+        return max(each.number for each in self.trials)
 
     @model_validator(mode="after")
     def _check_chosen(self) -> TuneSummary:
