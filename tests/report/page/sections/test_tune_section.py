@@ -24,7 +24,7 @@ def trial(number, *, method="me+gd", best=None, full=None):
 
 @pytest.fixture
 def section(results):  # noqa: F811
-    def make(*, held=True, last=3):
+    def make(*, held=True, last=3, kept=0.96):
         found = TuneSummary(
             keep=0.9,
             held=held,
@@ -36,7 +36,7 @@ def section(results):  # noqa: F811
             forget_note="Paraphrased <b>questions</b>.",
             trials=[
                 trial(1, method="idk+ap", best=candidate(0.99, 0.3)),
-                trial(2, best=candidate(0.97, 0.8), full=candidate(0.96, 0.81)),
+                trial(2, best=candidate(0.97, 0.8), full=candidate(kept, 0.81)),
                 trial(last),
             ],
         )
@@ -70,6 +70,11 @@ def test_the_table_has_the_chosen_one_first_and_failed_ones_last(section):
     assert [row[0] for row in table.rows] == ["2 (chosen)", "1", "3"]
     assert table.rows[0][1:] == ["me+gd", "0.000123", "4", "0.960", "0.940", "0.810", "all"]
     assert table.rows[2][3] == "failed"
+
+
+def test_no_share_is_below_zero(section):
+    assert section(kept=0.01).table.rows[0][5] == "0.000"
+    assert "only 0.000 can be promised" in " ".join(section(held=False, kept=0.01).sentences)
 
 
 def test_the_chart_has_a_point_for_each_trial_with_a_model(section):
