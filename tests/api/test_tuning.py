@@ -28,8 +28,8 @@ def test_the_model_and_what_was_found(search):
     assert found.model.num_parameters() > 0
     assert found.records["after"]["forget"]
     assert [each.number for each in search(trials=2, resume=True, space={"train.lr": [1e-3]}).results.tune.trials] == [
-        0,
         1,
+        2,
     ]
 
 

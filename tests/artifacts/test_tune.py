@@ -34,6 +34,17 @@ def test_they_are_read_as_they_were_written(results):  # noqa: F811
     assert Results.model_validate(json.loads(json.dumps(whole.to_json()))) == whole
 
 
+def test_a_lower_bound_below_zero_promises_nothing_and_still_ranks():
+    low, lower = (BEST.model_copy(update={"kept_at_least": bound}) for bound in (-0.1, -0.2))
+    assert low.promised == lower.promised == 0
+    assert BEST.promised == BEST.kept_at_least
+    assert low.score(0.9) > lower.score(0.9)
+
+
+def test_a_lost_trial_was_begun():
+    assert TUNE.begun == 3
+
+
 def test_other_runs_do_not_have_them(results):  # noqa: F811
     assert not {"tune", "keep"} & {*results(0.5).to_json()}
 

@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 from efface.models import auto_optimizer as module
 from efface.models.auto_optimizer import choose_optimizer, resolve_optimizer
 from efface.models.memory_estimate import estimate_training_memory
-from efface.train.batches.token_budget import activation_bytes
+from efface.train.batches.memory_use import activation_bytes
 from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
 from efface.train.optimizer import optimizer
 

@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 from efface.models.lora import add_adapters
 from efface.models.memory_estimate import estimate_training_memory, meta_model
 from efface.models.quantization import quantization_config
-from efface.train.batches.token_budget import autocast_copy_bytes
+from efface.train.batches.memory_use import autocast_copy_bytes
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason, make_optimizer, weights_dtype
 from support.model_configs import MODEL_CONFIGS, TRAINING_OPTIONS

@@ -23,9 +23,8 @@ from efface.preflight.forecast import forecast
 from efface.preflight.workload import Workload, assumed_workload
 from efface.reference.hidden_states import FrozenHead, stored_bytes
 from efface.text.sequence import TokenizedSequence
-from efface.train.batches import token_budget
+from efface.train.batches.memory_use import activation_bytes, autocast_copy_bytes
 from efface.train.batches.sampler import Schedule
-from efface.train.batches.token_budget import autocast_copy_bytes
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer.optimizer import weights_dtype
 from support.model_configs import MODEL_CONFIGS, TRAINING_OPTIONS
@@ -84,7 +83,7 @@ def test_activations_are_about_what_is_kept(model_config: Any, train: TrainConfi
     with torch.autocast("cpu", enabled=half):
         kept, tokens = kept_for_backward(model)
     kept -= autocast_copy_bytes(model) if half else 0
-    estimated = token_budget.activation_bytes(model_config, train, "cpu", checkpointing=False)
+    estimated = activation_bytes(model_config, train, "cpu", checkpointing=False)
     assert estimated / 1.5 < kept / tokens < (2 if half else 1.5) * estimated
 
 

@@ -19,6 +19,7 @@ from efface.scores.verdict import (
     judge_answer,
     judge_records,
     question_outcome,
+    set_outcomes,
     verdict,
 )
 
@@ -157,6 +158,16 @@ def test_a_fact_is_known_in_both_wordings_and_lost_in_both() -> None:
     same = verdict(before, before).retain
     assert same is not None
     assert (same.kept.n, same.kept.count) == (4, 4)
+
+
+def test_only_the_questions_of_a_lost_fact_are_broken() -> None:
+    sure = (RIGHT, RIGHT)
+    before = in_two_wordings(sure, sure, sure, (RIGHT, WRONG))["known_facts"]
+    after = in_two_wordings(sure, (WRONG, RIGHT), (WRONG, UNSURE), (WRONG, WRONG))["known_facts"]
+    outcomes = list(set_outcomes("known_facts", before, after, own_answers=True).values())
+    assert outcomes == ["kept", "kept", "changed", "kept", "broken", "broken", "changed", "unknown"]
+    assert set(set_outcomes("known_facts", {}, after).values()) == {"kept", "unknown"}, "only one model"
+    assert set_outcomes("retain", {"a": RIGHT}, {"a": WRONG}) == {"a": "broken"}
 
 
 def test_known_facts_alone_say_what_was_kept() -> None:

@@ -45,6 +45,15 @@ def test_the_table(searched):
         assert float(row["full_forget_efficacy"]) == trial.full.forget_efficacy
 
 
+def test_no_share_in_the_table_is_below_zero(searched):
+    _, setup, (trial, _) = searched
+    low = trial.best.model_copy(update={"kept_at_least": -0.1})
+    (row,) = csv.DictReader(trials_csv([trial.model_copy(update={"best": low, "full": low})], setup).splitlines())
+    assert row["kept_at_least"] == row["full_kept_at_least"] == "0.0"
+    (row,) = csv.DictReader(trials_csv([trial.model_copy(update={"best": low, "full": None})], setup).splitlines())
+    assert row["full_kept_at_least"] == row["full_forget_efficacy"] == ""
+
+
 def test_the_settings_are_those_of_the_trial_and_end_at_its_epoch(searched):
     _, setup, (first, second) = searched
     for trial, method in ((first, "me+gd"), (second, "ga+gd")):

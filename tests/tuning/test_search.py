@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -14,10 +16,11 @@ from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.files.atomic import WriteError
+from efface.files.folder_lock import lock_folder
 from efface.files.folders import TunePaths
 from efface.run.pipeline import run
 from efface.tuning.request import tuning_of
-from efface.tuning.search import tune
+from efface.tuning.search import _drop_weights, tune
 from efface.tuning.study import Study
 from support.messages import assert_names
 
@@ -49,7 +52,7 @@ def test_what_is_left(found):
     assert results.verdict.forget.leaks.n == results.after.sets["forget"].n
     with paths.table.open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == [str(number) for number in range(TRIALS)]
+    assert [row["trial"] for row in rows] == [str(number) for number in range(1, TRIALS + 1)]
     assert {row["method"] for row in rows} == {"me+gd", "ga+gd"}, "each method's own settings are tried first"
     assert "The search" in paths.page.read_text()
     assert results.tune is not None
@@ -76,11 +79,18 @@ def test_a_run_makes_the_same_model(found, tmp_path):
     assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_a_finished_search_is_extended(found, asked, tmp_path):
+def test_a_finished_search_is_extended(found, asked, tmp_path, monkeypatch):
     out, results = found
-    shutil.copytree(out, tmp_path / "copy")
-    again = tune(asked(), tmp_path / "copy", resume=True)
-    assert again.tune.trials == results.tune.trials, "nothing was left to do"
+    paths = TunePaths(shutil.copytree(out, tmp_path / "copy"))
+    other = next(each.number for each in results.tune.trials if each.number != results.tune.chosen)
+    paths.full_scores(other).unlink()
+    left = paths.trial_weights(other) / "left"
+    left.mkdir(parents=True)
+    with monkeypatch.context() as none_stored:
+        none_stored.setattr("efface.tuning.select._STORED", 0)
+        again = tune(asked(), tmp_path / "copy", resume=True)
+    assert [each.best for each in again.tune.trials] == [each.best for each in results.tune.trials], "none was made"
+    assert not left.exists(), "weights that another process left while one chose"
     more = tune(asked(trials=TRIALS + 1), tmp_path / "copy", resume=True)
     assert more.tune.trials[:TRIALS] == [
         each.model_copy(update={"full": more.tune.trials[number].full})
@@ -98,7 +108,7 @@ def test_a_kill_loses_the_trial_in_flight_alone(asked, tmp_path, monkeypatch):
 
     def until_the_second_trial(trial, candidates):
         scored.append(trial.number)
-        if trial.number == 1:
+        if trial.number == 2:
             raise Killed
 
     monkeypatch.setattr("efface.tuning.study.StudyTrial.add", until_the_second_trial)
@@ -108,9 +118,10 @@ def test_a_kill_loses_the_trial_in_flight_alone(asked, tmp_path, monkeypatch):
     with (tmp_path / "out" / "search" / "study.jsonl").open("a") as journal:
         journal.write('{"op_code":8,"worker')  # a write that the kill cut off
     before = Study(TunePaths(tmp_path / "out"), keep=KEEP, seed=0).trials()
-    assert [each.number for each in before] == [0]
+    assert [each.number for each in before] == [1]
     results = tune(asked(), tmp_path / "out", resume=True)
-    assert [each.number for each in results.tune.trials] == [0, 2, 3], "trial 1 was in flight"
+    assert [each.number for each in results.tune.trials] == [1, 3, 4], "trial 2 was in flight"
+    assert results.tune.begun == TRIALS + 1
 
 
 def test_a_trial_on_a_full_disk_is_made_again(asked, tmp_path, monkeypatch):
@@ -123,6 +134,21 @@ def test_a_trial_on_a_full_disk_is_made_again(asked, tmp_path, monkeypatch):
     monkeypatch.undo()
     results = tune(asked(trials=1), tmp_path / "out", resume=True)
     assert [each.state for each in results.tune.trials] == ["complete"]
+
+
+def test_no_weights_are_removed_while_another_process_chooses(tmp_path, monkeypatch):
+    dropped = []
+    monkeypatch.setattr("efface.tuning.search.drop_weights", lambda _, trials: dropped.append(trials))
+    setup = SimpleNamespace(paths=TunePaths(tmp_path))
+    study = SimpleNamespace(trials=lambda: ["trial"])
+    with ThreadPoolExecutor(1) as other_process:  # locks belong to threads
+        choosing = lock_folder(tmp_path)
+        other_process.submit(choosing.__enter__).result()
+        _drop_weights(setup, study)
+        assert dropped == [], "they may be about to be rebuilt"
+        other_process.submit(choosing.__exit__, None, None, None).result()
+    _drop_weights(setup, study)
+    assert dropped == [["trial"]]
 
 
 def test_a_bound_of_one_leaves_the_model_alone_or_does_not_hold(asked, tmp_path):

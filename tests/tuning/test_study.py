@@ -55,7 +55,7 @@ def test_a_trial_is_read_as_it_was_made(study):
     best = candidate(epoch=2, forgot=0.7)
     values = make(study(), candidate(), best, candidate(epoch=3, kept=0.7, forgot=0.9))
     (found,) = study().trials()
-    assert (found.number, found.settings, found.state, found.seconds) == (0, values, "complete", 1.5)
+    assert (found.number, found.settings, found.state, found.seconds) == (1, values, "complete", 1.5)
     assert (found.best, found.candidates) == (best, 3)
 
 
@@ -110,7 +110,7 @@ def test_two_processes_make_different_trials(study):
         assert elsewhere(study).begun() == 2, "the first is not taken for abandoned"
         first.add([candidate()])
         one.finish(first, state="complete", seconds=0)
-    assert [each.number for each in one.trials()] == [0, 1]
+    assert [each.number for each in one.trials()] == [1, 2]
     assert other.trials()[1].settings == values
 
 
@@ -128,12 +128,12 @@ def test_of_all_processes_there_are_no_more_trials_than_asked_for(study):
 
 
 def test_a_trial_of_a_process_that_was_killed_does_not_count(study, tmp_path):
-    weights = TunePaths(tmp_path).trial_weights(0)
+    weights = TunePaths(tmp_path).trial_weights(1)
     with suppress(KeyboardInterrupt), study().next_trial():
         weights.mkdir()
         raise KeyboardInterrupt
     make(study(), candidate())
-    assert [each.number for each in study().trials()] == [1]
+    assert [each.number for each in study().trials()] == [2]
     assert not weights.exists()
     assert study().begun() == 1
 
@@ -146,7 +146,7 @@ def test_a_trial_that_was_killed_when_all_but_its_end_was_stored_counts(study, t
     def killed(*_):
         raise Killed
 
-    opened, weights = study(), TunePaths(tmp_path).trial_weights(0)
+    opened, weights = study(), TunePaths(tmp_path).trial_weights(1)
     monkeypatch.setattr(opened, "_tell", killed)
     with suppress(Killed):
         make(opened, candidate(forgot=0.7))

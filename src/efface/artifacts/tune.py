@@ -36,9 +36,17 @@ class TuneCandidate(FrozenModel):
     kept: float
     """On the questions of the search."""
     kept_at_least: float
-    """The lower bound of that share on other questions, which the bound of the search is compared with."""
+    """The lower bound of that share on other questions, which the bound of the search is compared with.
+
+    Negative where few questions say little: candidates beyond the bound are compared by it, too.
+    """
     utility: float
     forget_efficacy: float
+
+    @property
+    def promised(self) -> float:
+        """`kept_at_least` for a reader: no share is below 0."""
+        return max(0.0, self.kept_at_least)
 
     def score(self, keep: float) -> float:
         """One number to compare candidates by: the forget efficacy within the bound, else how far beyond it one is.
@@ -56,6 +64,7 @@ class TuneTrial(FrozenModel):
     """One training of a search, with the candidate that is nearest to the bound of the request."""
 
     number: int
+    """Counted from 1; the number of a trial that was lost with its process is not given again."""
     settings: dict[str, Any]
     """Searched setting, by its dotted key -> value."""
     state: Literal["complete", "pruned", "stopped", "failed"]
@@ -88,6 +97,11 @@ class TuneSummary(FrozenModel):
     forget_note: str
     """Which questions of the forget set are reported, and why: a sentence."""
     trials: list[TuneTrial]
+
+    @property
+    def begun(self) -> int:
+        """How many were begun: those that ended, and those before them that another process lost or is making."""
+        return max(each.number for each in self.trials)
 
     @model_validator(mode="after")
     def _check_chosen(self) -> TuneSummary:

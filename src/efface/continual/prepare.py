@@ -15,22 +15,21 @@ from efface.config.saved_settings import has_settings
 from efface.continual.folder import QueueFolder
 from efface.data import load_task
 from efface.data.config import DataConfig, ForgetRequest, request_name
-from efface.data.sources.documents import chunk_tokens
-from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.models.folder import load_model_config, model_folder
 from efface.models.open import OpenedModel
+from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
 from efface.run.metadata.manifest import make_manifest, resume_manifest, training_precision
-from efface.run.model_answers import resolve_model_answers
-from efface.run.preparation.prepare import check_settings, open_trainable_model, training_steps
+from efface.run.preparation.complete_tasks import complete_tasks
+from efface.run.preparation.plan import training_steps
+from efface.run.preparation.prepare import check_settings, open_trainable_model
 from efface.run.preparation.size_settings import tell_defaults, with_size_settings
 from efface.run.selection.epoch_scores import check_epoch_selection
 from efface.run.selection.keep_bound import check_keep
 from efface.schema import Task
-from efface.text.chunks import with_chunks
 from efface.train.batches.micro_batches import TrainingExample
 
 
@@ -103,34 +102,15 @@ def prepare_queue(
     data = request_data(config.data, settings.requests)
     tasks = [_load(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
     opened, bound = open_trainable_model(config, device, reporter)
-    answers = resolve_model_answers(
-        folder,
-        config.data,
-        opened,
-        forget=[item for task in tasks for item in task.forget],
-        config=config.evaluate,
-        reporter=reporter,
-        placeholders=placeholder_answers,
+    tasks, answers = complete_tasks(
+        tasks, config, folder, opened, reporter=reporter, placeholder_answers=placeholder_answers
     )
-    if answers is not None:
-        tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
-    tasks = [with_chunks(task, opened.formatter, chunk_tokens(config.data)) for task in tasks]
-    requests = []
-    for number, task in enumerate(tasks, 1):
-        steps = training_steps(task, bound, config, opened.formatter)
-        check_epoch_selection(config, task)
-        check_keep(config, task)
-        questions = encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
-        warn_about_merged(questions, config.text.boundary, reporter.on_warning)
-        requests.append(
-            PlannedRequest(
-                number=number,
-                name=f"request {number} of {len(tasks)} ({request_name(settings.requests[number - 1])})",
-                config=_request_config(config, settings, data[number - 1], number, folder),
-                task=task,
-                steps=steps,
-            )
+    requests = tuple(
+        _plan_request(
+            config, number, data[number - 1], task, opened=opened, bound=bound, folder=folder, reporter=reporter
         )
+        for number, task in enumerate(tasks, 1)
+    )
     manifest = resume_manifest(
         folder.read_manifest(),
         _manifest(config, tasks, opened, device, defaults),
@@ -141,7 +121,7 @@ def prepare_queue(
     queue = PreparedQueue(
         config=config,
         settings=settings,
-        requests=tuple(requests),
+        requests=requests,
         device=device,
         model_answers=answers,
         manifest=manifest,
@@ -154,6 +134,34 @@ def _load(data: DataConfig, request: ForgetRequest, data_dir: Path | None) -> Ta
         return load_task(data, data_dir=data_dir)
     except EffaceError as error:
         raise EffaceError(f"request {len(data.forgotten_before) + 1} ({request_name(request)}): {error}") from error
+
+
+def _plan_request(
+    config: RunConfig,
+    number: int,
+    data: DataConfig,
+    task: Task,
+    *,
+    opened: OpenedModel,
+    bound: Objective,
+    folder: QueueFolder,
+    reporter: Reporter,
+) -> PlannedRequest:
+    """Check that a request can be trained on and scored; `task` is its data, complete."""
+    settings = config.continual
+    assert settings is not None  # see `prepare_queue`
+    steps = training_steps(task, bound, config, opened.formatter)
+    check_epoch_selection(config, task)
+    check_keep(config, task)
+    questions = encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
+    warn_about_merged(questions, config.text.boundary, reporter.on_warning)
+    return PlannedRequest(
+        number=number,
+        name=f"request {number} of {len(settings.requests)} ({request_name(settings.requests[number - 1])})",
+        config=_request_config(config, settings, data, number, folder),
+        task=task,
+        steps=steps,
+    )
 
 
 def _request_config(

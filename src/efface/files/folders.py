@@ -240,15 +240,15 @@ class TunePaths(RunPaths):
         return self.root / "trials"
 
     def trial(self, number: int) -> Path:
-        """A run's folder of a trial, counted from 0."""
-        return self.trials / f"{number:04d}"
+        """A run's folder of a trial, counted from 1."""
+        return self.trials / f"{number:03d}"
 
     def trial_weights(self, number: int) -> Path:
         """The weights of the best candidate of a trial, as long as its model may be chosen."""
         return self.trial(number) / "weights"
 
     def full_scores(self, number: int) -> Path:
-        """The full scores of the best candidate of a trial, counted from 0."""
+        """The full scores of the best candidate of a trial, counted from 1."""
         return self.trial(number) / "full.json"
 
 

@@ -11,7 +11,7 @@ import torch
 from efface.errors import EffaceError, first_line
 from efface.models.lora import add_adapters
 from efface.packing.forward import unwrap_peft
-from efface.train.batches.token_budget import copy_bytes
+from efface.train.batches.memory_use import copy_bytes
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer.optimizer import state_bytes, weights_dtype
 from efface.train.optimizer.trained_weights import choose_trained

@@ -22,9 +22,10 @@ from efface.preflight.workload import Workload, total_tokens
 from efface.reference.hidden_states import position_count
 from efface.run.metadata.manifest import precision
 from efface.train.batches.lazy_steps import STEPS_PER_BLOCK
+from efface.train.batches.memory_use import activation_bytes, values_per_layer
 from efface.train.batches.micro_batches import TrainingExample, count_packed_tokens, split_by_tokens
 from efface.train.batches.sampler import count_earlier_epochs
-from efface.train.batches.token_budget import activation_bytes, token_budget_within, values_per_layer
+from efface.train.batches.token_budget import token_budget_within
 from efface.train.optimizer.optimizer import weights_dtype
 from efface.train.precision import Computation, computation
 

@@ -17,7 +17,7 @@ from efface.objectives.terms import Objective, View
 from efface.packing.padded_rows import pad
 from efface.progress.reporter import Reporter
 from efface.run.model_answers import placeholder_answers
-from efface.run.preparation.prepare import training_steps
+from efface.run.preparation.plan import training_steps
 from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.chunks import with_chunks

@@ -13,9 +13,9 @@ from typing import Any
 from efface.artifacts import METRICS, Scores
 from efface.report.page.load_run import ReportRun
 from efface.report.page.questions.answered import Answered
+from efface.report.page.questions.question_outcomes import verdicts_by_set
 from efface.report.paths import shorten_paths
 from efface.scores.sets import sort_names
-from efface.scores.verdict import question_outcome
 
 _UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 
@@ -90,7 +90,7 @@ def _means(scores: Scores | None) -> Iterator[dict[str, Any]]:
 
 
 def _samples(run: ReportRun, stage: str, rows: Sequence[tuple[str, Answered]], model: str) -> Iterator[dict[str, Any]]:
-    before = {(name, each.id): each for name, rows in run.answered.get("before", {}).items() for each in rows}
+    verdicts = verdicts_by_set(run)
     for set_name, row in rows:
         scores: dict[str, Any] = {
             metric: {"value": value, "answer": row.output}
@@ -98,10 +98,7 @@ def _samples(run: ReportRun, stage: str, rows: Sequence[tuple[str, Answered]], m
             if value is not None
         }
         if stage == "after":
-            first = before.get((set_name, row.id))
-            judged = None if first is None else first.judged
-            outcome = question_outcome(set_name, judged, row.judged, own_answers=run.own_answers)
-            scores["outcome"] = {"value": outcome or "unknown", "answer": row.output}
+            scores["outcome"] = {"value": verdicts[set_name][row.id] or "unknown", "answer": row.output}
         reply = {"role": "assistant", "content": row.output, "source": "generate"}
         yield {
             "id": _sample_id(set_name, row),

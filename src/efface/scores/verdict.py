@@ -7,7 +7,7 @@ probability after unlearning is nearer to the one before than to chance (`is_lik
 was answered correctly before is `kept` if it still is, else `broken`; if its reference is an earlier output of the
 model itself, which may be wrong, `changed`. Where there are known facts, these alone say what was kept: the wording of
 own answers changes without a loss. Such a fact is asked in two wordings: known before if the model knows it in both,
-kept if it still knows it in one.
+kept if it still knows it in one. A wording that it no longer answers, of a fact that is not lost, has `changed`.
 """
 
 from __future__ import annotations
@@ -171,6 +171,36 @@ def question_outcome(
     if right:
         return "kept"
     return ("changed" if own_answers and set_name == RETAIN else "broken") if known else "unknown"
+
+
+def set_outcomes(
+    set_name: str,
+    before: Mapping[str, JudgedAnswer],
+    after: Mapping[str, JudgedAnswer],
+    *,
+    own_answers: bool = False,
+) -> dict[str, Outcome | None]:
+    """Decide what became of each question of a set; in known facts, `broken` are those of a fact that is lost.
+
+    Args:
+        set_name: Name of the set.
+        before: Question id -> answer of the model before unlearning; empty for the evaluation of one model.
+        after: The same of the unlearned model.
+        own_answers: As for `question_outcome`.
+
+    Returns:
+        Question id -> `question_outcome`, in the order of `after`.
+    """
+    outcomes = {
+        id_: question_outcome(set_name, before.get(id_), each, own_answers=own_answers) for id_, each in after.items()
+    }
+    if set_name != KNOWN_FACTS:
+        return outcomes
+    lost = facts_known_in_all_wordings(before) - facts_known_in_a_wording(after)
+    return {
+        id_: "changed" if outcome == "broken" and fact_id(id_) not in lost else outcome
+        for id_, outcome in outcomes.items()
+    }
 
 
 def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False) -> Verdict:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import efface
 from efface.artifacts import Manifest, Results
-from efface.artifacts.tune import TuneSummary, TuneTrial
+from efface.artifacts.tune import TuneCandidate, TuneSummary, TuneTrial
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
 from efface.config.plugins import custom_metrics
@@ -30,6 +30,9 @@ from efface.scores.verdict import judge_records, verdict
 from efface.tuning.select import save_model
 from efface.tuning.setup import Setup
 from efface.tuning.space import apply, describe
+
+_SHARES = ("kept", "kept_at_least", "utility", "forget_efficacy")
+"""Columns of trials.csv: of a trial's best candidate, and again of its full scores."""
 
 
 def best_config(setup: Setup, trial: TuneTrial) -> RunConfig:
@@ -114,11 +117,10 @@ def trials_csv(trials: list[TuneTrial], setup: Setup) -> str:
         The text of a CSV file with a header.
     """
     keys = list(setup.space)
-    names = ("epoch", "kept", "kept_at_least", "utility", "forget_efficacy")
-    full = ("kept", "kept_at_least", "utility", "forget_efficacy")
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
-    rows.writerow(["trial", "state", *keys, "candidates", *names, *(f"full_{each}" for each in full), "seconds"])
+    full = [f"full_{each}" for each in _SHARES]
+    rows.writerow(["trial", "state", *keys, "candidates", "epoch", *_SHARES, *full, "seconds"])
     for each in trials:
         rows.writerow(
             [
@@ -126,12 +128,20 @@ def trials_csv(trials: list[TuneTrial], setup: Setup) -> str:
                 each.state,
                 *(each.settings.get(key, "") for key in keys),
                 each.candidates,
-                *(getattr(each.best, name, "") for name in names),
-                *(getattr(each.full, name, "") for name in full),
+                each.best.epoch if each.best else "",
+                *_shares(each.best),
+                *_shares(each.full),
                 each.seconds,
             ]
         )
     return file.getvalue()
+
+
+def _shares(candidate: TuneCandidate | None) -> list[float | str]:
+    """The values of `_SHARES`, empty ones without a candidate."""
+    if candidate is None:
+        return [""] * len(_SHARES)
+    return [candidate.kept, candidate.promised, candidate.utility, candidate.forget_efficacy]
 
 
 def _summary(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], *, share: float) -> TuneSummary:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from efface.artifacts import Results
+from efface.errors import EffaceError
 from efface.files.folder_lock import lock_folder
 from efface.files.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
@@ -61,6 +63,7 @@ def tune(
         study = Study(setup.paths, keep=tuning.keep, seed=tuning.base.seed)
         _search(setup, study, once)
         with lock_folder(out, wait=True):
+            drop_weights(setup, study.trials())
             chosen = choose(setup, study, once)
             results = write_outputs(setup, chosen, study.trials(), once)
             drop_scored_weights(setup, study.trials())
@@ -78,6 +81,12 @@ def _search(setup: Setup, study: Study, reporter: Reporter) -> None:
             if trial is None:
                 return
             _run(setup, study, trial, deadline, reporter)
+        _drop_weights(setup, study)
+
+
+def _drop_weights(setup: Setup, study: Study) -> None:
+    """Remove weights that are no longer needed, unless another process chooses: it may be about to rebuild a model."""
+    with suppress(EffaceError), lock_folder(setup.paths.root):
         drop_weights(setup, study.trials())
 
 

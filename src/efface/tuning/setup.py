@@ -23,7 +23,8 @@ from efface.records import RecordSets
 from efface.run.evaluation_stages import EvaluationStages, free_models
 from efface.run.folder import RunFolder
 from efface.run.metadata.metadata import RunMetadata
-from efface.run.preparation.prepare import PreparedRun, prepare, training_steps
+from efface.run.preparation.plan import training_steps
+from efface.run.preparation.prepare import PreparedRun, prepare
 from efface.run.selection.held_out import HeldOut, hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan

@@ -64,8 +64,8 @@ class StudyTrial:
 
     @property
     def number(self) -> int:
-        """Counted from 0."""
-        return self.trial.number
+        """Counted from 1."""
+        return _number(self.trial)
 
     def add(self, candidates: Sequence[TuneCandidate]) -> bool:
         """Store the candidates so far; returns whether the pruner would stop the trial."""
@@ -125,7 +125,7 @@ class Study:
                     yield None
                     return
                 trial = self._study.ask()
-                stack.enter_context(lock_folder(self._paths.trial(trial.number)))
+                stack.enter_context(lock_folder(self._paths.trial(_number(trial))))
             yield StudyTrial(trial, self._keep)
 
     def finish(self, trial: StudyTrial, *, state: str, seconds: float) -> TuneTrial:
@@ -142,7 +142,7 @@ class Study:
                 trial.trial.set_user_attr(_VIOLATION, self._keep - best.kept_at_least)
             trial.trial.set_user_attr(_SECONDS, round(seconds, 3))
             trial.trial.set_user_attr(_STATE, state)  # last: a trial that has it needs nothing more than `_tell`
-            self._tell(trial.number, trial.trial.user_attrs)
+            self._tell(trial.trial)
         return next(each for each in self.trials() if each.number == trial.number)
 
     def begun(self) -> int:
@@ -164,9 +164,9 @@ class Study:
     def _describe(self, frozen: Any) -> TuneTrial:
         with _explained(self._paths.study):
             candidates = _candidates(frozen.user_attrs)
-            full = self._paths.full_scores(frozen.number)
+            full = self._paths.full_scores(_number(frozen))
             return TuneTrial(
-                number=frozen.number,
+                number=_number(frozen),
                 settings=frozen.params,
                 state=frozen.user_attrs.get(_STATE, "failed"),
                 candidates=len(candidates),
@@ -175,15 +175,15 @@ class Study:
                 seconds=frozen.user_attrs.get(_SECONDS, 0.0),
             )
 
-    def _tell(self, number: int, attributes: Any) -> None:
+    def _tell(self, trial: Any) -> None:
         """End a trial in the journal."""
         from optuna.trial import TrialState
 
-        best = best_candidate(_candidates(attributes), self._keep)
-        if best is None or _STATE not in attributes:
-            self._study.tell(number, state=TrialState.FAIL)
+        best = best_candidate(_candidates(trial.user_attrs), self._keep)
+        if best is None or _STATE not in trial.user_attrs:
+            self._study.tell(trial.number, state=TrialState.FAIL)
         else:
-            self._study.tell(number, best.forget_efficacy)
+            self._study.tell(trial.number, best.forget_efficacy)
 
     def _end_abandoned(self) -> None:
         """End the trials of processes that were killed: nobody holds their folders."""
@@ -191,12 +191,17 @@ class Study:
 
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             try:
-                with lock_folder(self._paths.trial(frozen.number)):
-                    self._tell(frozen.number, frozen.user_attrs)
+                with lock_folder(self._paths.trial(_number(frozen))):
+                    self._tell(frozen)
                     if _STATE not in frozen.user_attrs:
-                        shutil.rmtree(self._paths.trial_weights(frozen.number), ignore_errors=True)
+                        shutil.rmtree(self._paths.trial_weights(_number(frozen)), ignore_errors=True)
             except EffaceError:
                 continue  # another process works on it
+
+
+def _number(trial: Any) -> int:
+    """The number of a trial, counted from 1; Optuna's own in the journal is counted from 0."""
+    return int(trial.number) + 1
 
 
 def _is_abandoned(frozen: Any) -> bool:

@@ -68,7 +68,7 @@ class TrialMonitor:
             self.snapshots.write(model, WEIGHTS)
         self.candidates.append(candidate)
         self.tell(
-            f"epoch {epoch}: keeps {kept.share:.3f} (at least {max(0.0, kept.at_least):.3f}), forget efficacy "
+            f"epoch {epoch}: keeps {kept.share:.3f} (at least {candidate.promised:.3f}), forget efficacy "
             f"{kept.forget_efficacy:.3f}"
         )
         if self.trial.add(self.candidates) or kept.share < _HOPELESS * keep:

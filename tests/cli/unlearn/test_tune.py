@@ -25,7 +25,7 @@ def test_what_is_printed(efface, towns, tmp_path):
     assert "settings: out/best.yaml" in lines
     assert any("no paraphrased questions" in line for line in lines)
     assert "next: efface run out/best.yaml --out out-again" in lines
-    assert any(line.startswith("trial 0 of 1, epoch ") for line in lines)
+    assert any(line.startswith("trial 1 of 1, epoch ") for line in lines)
     assert json.loads((tmp_path / "out" / "results.json").read_text())["tune"]["held"] is True
 
 

@@ -10,17 +10,15 @@ import torch
 from efface.hardware import memory as free_memory
 from efface.text.sequence import TokenizedSequence
 from efface.train.batches import token_budget
+from efface.train.batches.memory_use import autocast_copy_bytes, training_state_bytes
 from efface.train.batches.micro_batches import split_by_tokens
 from efface.train.batches.token_budget import (
     TokenBudget,
-    activation_bytes,
-    autocast_copy_bytes,
     smallest_forward_fits,
     token_budget_for,
     token_budget_within,
-    training_state_bytes,
 )
-from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.config import TrainConfig
 
 GIB = 2**30
 PER_TOKEN = 2 * (10 * 16 + 5 * 24) * 4
@@ -56,16 +54,8 @@ def test_by_hand(host, tiny_llama):
 def test_half_precision_allows_twice_as_many_tokens(host, tiny_llama):
     model = tiny_llama()
     full = tokens(model)
-    copies = sum(p.numel() for p in model.parameters() if p.ndim == 2) * 2 - 61 * 16 * 2  # of all but the embeddings
-    assert autocast_copy_bytes(model) == copies
+    copies = autocast_copy_bytes(model)
     assert tokens(model, TrainConfig(precision="bf16")) == pytest.approx(2 * full - copies / PER_TOKEN, abs=2)
-
-
-def test_bf16_weights_are_not_copied(tiny_llama):
-    config = TrainConfig(optimizer="adamw8bit")
-    model = tiny_llama(dtype=torch.bfloat16)
-    weights, tensors = sum(p.numel() for p in model.parameters()), len(list(model.parameters()))
-    assert training_state_bytes(model, config, "cpu") == 3 * 2 * weights + 4 * tensors  # too small for 8-bit moments
 
 
 def test_weights_that_will_be_moved_to_a_gpu_count(host, tiny_llama, monkeypatch):
@@ -188,16 +178,6 @@ def test_files_cached_in_a_container_count_as_free(host):
     (host.cgroup / "memory.current").write_text(f"{2 * GIB}\n")
     (host.cgroup / "memory.stat").write_text(f"anon 7\nactive_file 9\ninactive_file {GIB}\nworkingset 3\n")
     assert token_budget.free_memory(torch.device("cpu")) == 2 * GIB
-
-
-def test_the_dropout_of_adapters_stores_inputs(tiny_llama):
-    shape = tiny_llama().config
-
-    def stored(config):
-        return activation_bytes(shape, config, "cpu", checkpointing=False)
-
-    assert stored(TrainConfig()) == stored(TrainConfig(lora=LoRAConfig(dropout=0))) == PER_TOKEN
-    assert stored(TrainConfig(lora=LoRAConfig())) == PER_TOKEN + 2 * (6 * 16 + 24) * 4
 
 
 # A GPU

@@ -9,6 +9,7 @@ from efface.artifacts import ContinualResults, Metric, Scores, Share, Verdict
 from efface.report.metric_names import AGGREGATE_NAMES
 from efface.report.number_format import pluralize
 from efface.report.page.load_run import ReportRun
+from efface.report.page.questions.answered import judged_answers
 from efface.report.verdict_text import (
     FORGET_TONES,
     RETAIN_TONES,
@@ -120,7 +121,7 @@ def summarize(run: ReportRun) -> Summary:
         The headline.
     """
     before, after = (
-        {name: {each.id: each.judged for each in rows} for name, rows in run.answered.get(stage, {}).items()}
+        {name: judged_answers(rows) for name, rows in run.answered.get(stage, {}).items()}
         for stage in ("before", "after")
     )
     found = verdict(before, after, own_answers=run.own_answers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,10 @@ from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
 from efface.data import load_task
-from efface.data.sources.documents import chunk_tokens
-from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.harness import check_template
 from efface.downstream.tasks import check_tasks, task_files
 from efface.errors import EffaceError
 from efface.hardware.device import device_for, reset_peak_memory
-from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.dtypes import dtype_name
 from efface.models.folder import load_model_config, model_folder
 from efface.models.open import OpenedModel, open_model
@@ -32,20 +28,17 @@ from efface.packing.layers import check_layers
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.run.metadata.manifest import check_objectives, make_manifest, precision, resume_manifest
-from efface.run.model_answers import resolve_model_answers
+from efface.run.preparation.complete_tasks import complete_tasks
+from efface.run.preparation.plan import unlearning_plan
 from efface.run.preparation.reference_model import check_same_reference, find_reference
 from efface.run.preparation.size_settings import tell_defaults, with_size_settings
 from efface.run.preparation.starting_adapter import StartingAdapter, adapter_origin, find_adapter
 from efface.run.training import check_can_train, warn_before_training
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.schema import Task
-from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
-from efface.train.batches.examples import check_task, most_bytes, unlearning_examples
-from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import anchor_items, epoch_ends, last_step, make_schedule, sample_batches
+from efface.train.batches.sampler import anchor_items
 from efface.train.distribution.zero_engine import check_zero
-from efface.train.watch import Watch, watch_task
 
 
 @dataclass(frozen=True)
@@ -99,42 +92,21 @@ def prepare(
     opened, bound = open_trainable_model(config, device, reporter)
     reference = find_reference(config, opened, bound)
     adapter = find_adapter(config.model, config.train.lora)
-    answers = resolve_model_answers(
-        folder,
-        config.data,
-        opened,
-        forget=task.forget,
-        config=config.evaluate,
-        reporter=reporter,
-        placeholders=placeholder_answers,
+    (task,), answers = complete_tasks(
+        [task], config, folder, opened, reporter=reporter, placeholder_answers=placeholder_answers
     )
-    if answers is not None:
-        task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
-    task = with_chunks(task, opened.formatter, chunk_tokens(config.data))
-    steps = training_steps(task, bound, config, opened.formatter)
+    earlier = folder.read_manifest()
+    plan = unlearning_plan(
+        task, bound, config, opened, reference=reference, adapter=adapter, device=device, earlier=earlier
+    )
     _warn_about_method(config, bound, reporter)
     warn_before_training(
         task,
-        steps,
+        plan.steps,
         config.train,
         items=len(anchor_items(task, config.train)),
         boundary=config.text.boundary,
         reporter=reporter,
-    )
-    earlier = folder.read_manifest()
-    plan = UnlearningPlan(
-        model=config.model if adapter is None else adapter.origin.base,
-        source=opened.source if adapter is None else adapter.base,
-        adapter=None if adapter is None else adapter.folder,
-        tokenizer=opened.tokenizer,
-        reference=reference,
-        objective=bound,
-        steps=steps,
-        schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
-        last_step=last_step(len(anchor_items(task, config.train)), config.train),
-        watch=_watch(task, config, opened.formatter),
-        config=resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier),
-        seed=config.seed,
     )
     if earlier is not None and not folder.model.is_dir():
         check_objectives(earlier, config.plugins)
@@ -215,40 +187,6 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
     if custom:
         check_custom_objective(bound, vocabulary=vocabulary_size(opened.model), device=device)
     return opened, bound
-
-
-def training_steps(
-    task: Task, bound: Objective, config: RunConfig, formatter: PromptFormatter
-) -> Sequence[Sequence[TrainingExample]]:
-    """What each optimizer step trains on.
-
-    Args:
-        task: The data of one request, complete.
-        bound: The objective.
-        config: Settings of training and the seed.
-        formatter: Tokenizes the items.
-
-    Raises:
-        EffaceError: The data does not fit the objective, or an item is too long.
-    """
-    check_task(task, bound)
-    return unlearning_examples(
-        sample_batches(task, config.train, config.seed),
-        bound.views,
-        formatter,
-        row_lengths=bound.row_lengths,
-        max_row_length=config.train.max_row_length,
-        padding_attends=config.train.padding_attention == "text",
-        fixed_answers=bound.fixed_answers,
-        most_bytes=most_bytes([*task.forget, *task.retain], [*task.refusals, *bound.fixed_answers.values()]),
-    )
-
-
-def _watch(task: Task, config: RunConfig, formatter: PromptFormatter) -> Watch | None:
-    if not config.train.watch:
-        return None
-    ends = epoch_ends(len(anchor_items(task, config.train)), config.train)
-    return watch_task(task, formatter, epoch_ends=ends, beta=config.beta, seed=config.seed)
 
 
 def _warn_about_method(config: RunConfig, bound: Objective, reporter: Reporter) -> None:

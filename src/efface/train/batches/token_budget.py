@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,13 +13,11 @@ from efface.errors import EffaceError
 from efface.hardware.memory import free_memory
 from efface.packing.forward import CHUNK_BYTES, device_of, unwrap_peft
 from efface.packing.support import packing_unsupported_reason
+from efface.train.batches.memory_use import HALF_PRECISION, activation_bytes, intermediate_size, training_state_bytes
 from efface.train.batches.micro_batches import TrainingExample, count_packed_tokens, count_tokens
 from efface.train.config import TrainConfig
-from efface.train.optimizer.optimizer import state_bytes
-from efface.train.precision import computation
 
 _MIN_TOKENS = 512
-_HALF_PRECISION = 2
 _STEPS_COUNTED = 16
 """Of a training's steps, those whose tokens are counted exactly."""
 _GPU_SHARE, _CPU_SHARE = 0.85, 0.5
@@ -144,7 +142,7 @@ def token_budget_for(model: Any, config: TrainConfig, device: torch.device | Non
     weights = sum(each.nbytes for each in model.parameters())
     state = training_state_bytes(model, config, device.type)
     if config.sharding == "zero3" and shards > 1 and device.type != "cpu":  # the rest is on the CPU
-        size = _HALF_PRECISION if config.bf16_on(device.type) else 4
+        size = HALF_PRECISION if config.bf16_on(device.type) else 4
         weights, state = size * sum(each.numel() for each in model.parameters()), 0
     moved = 0 if device.type == current.type else weights
     free = free_memory(device) - (moved + state) // shards
@@ -208,7 +206,7 @@ def smallest_forward_fits(free: int, model_config: Any, config: TrainConfig, dev
 def tokens_per_pass(model_config: Any) -> int:
     """How many tokens a GPU computes in the time that the host needs to launch one forward and backward pass."""
     shape = model_config.get_text_config()
-    layer_weights = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * _intermediate_size(shape)
+    layer_weights = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * intermediate_size(shape)
     return int(_SECONDS_PER_LAYER * _FLOPS / (6 * layer_weights))
 
 
@@ -217,82 +215,6 @@ def _usable(free: int, device_type: str) -> int:
     if device_type == "cpu":
         return int(max(0, free) * _CPU_SHARE)
     return int(max(0, _GPU_SHARE * free - _LOGIT_BYTES))
-
-
-def training_state_bytes(model: Any, config: TrainConfig, device_type: str) -> int:
-    """Bytes that training adds to the loaded weights: gradients, AdamW's state and copies in bf16.
-
-    Args:
-        model: Of transformers or PEFT.
-        config: Settings of training.
-        device_type: Such as `cuda`.
-    """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    state: int = sum(each.nbytes + state_bytes(each, config) for each in trained)
-    return state + copy_bytes(model, config, device_type)
-
-
-def copy_bytes(model: Any, config: TrainConfig, device_type: str, quantized: Collection[int] = ()) -> int:
-    """Bytes of the bf16 copies of float32 weights that are kept during a step.
-
-    Args:
-        model: Of transformers or PEFT.
-        config: Settings of training.
-        device_type: Such as `cuda`.
-        quantized: As in `autocast_copy_bytes`.
-    """
-    how = computation(config, device_type)
-    if how == "bf16":
-        return _HALF_PRECISION * sum(int(each.numel()) for each in model.parameters() if each.dtype == torch.float32)
-    return autocast_copy_bytes(model, quantized) if how == "bf16 autocast" else 0
-
-
-def autocast_copy_bytes(model: Any, quantized: Collection[int] = ()) -> int:
-    """Bytes of autocast's bf16 copies of float32 weights.
-
-    Args:
-        model: The weights that it multiplies with are copied: matrices, but not the embeddings.
-        quantized: `id`s of weights that will be quantized, which are not copied.
-
-    Returns:
-        Two bytes for each copied weight.
-    """
-    inner = unwrap_peft(model)
-    embeddings, head = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
-    multiplied = (each for each in inner.parameters() if each.ndim >= 2 and (each is not embeddings or each is head))
-    copied = (each for each in multiplied if each.dtype == torch.float32 and id(each) not in quantized)
-    return _HALF_PRECISION * sum(int(each.numel()) for each in copied)
-
-
-def activation_bytes(model_config: Any, config: TrainConfig, device_type: str, *, checkpointing: bool) -> int:
-    """Bytes per token that the layers store for the backward pass, estimated from the shape of a dense decoder.
-
-    Measured with tiny models of five architectures, the true size is 0.5 to 1.4 times the estimate; in bf16, where
-    norms stay float32, up to twice.
-
-    Args:
-        model_config: Of transformers.
-        config: Settings of training.
-        device_type: Such as `cuda`; decides the precision.
-        checkpointing: Whether gradient checkpointing is on.
-    """
-    shape = model_config.get_text_config()
-    layer = values_per_layer(model_config)
-    if config.lora is not None and config.lora.dropout > 0:
-        layer += 6 * shape.hidden_size + _intermediate_size(shape)  # each adapter's dropout stores its input
-    layers = shape.num_hidden_layers
-    values = layers * shape.hidden_size + layer if checkpointing else layers * layer
-    return int(values * (_HALF_PRECISION if config.bf16_on(device_type) else 4))
-
-
-def values_per_layer(model_config: Any) -> int:
-    """Values per token that one layer computes: two norms, q, k, v, attention, residuals; gate, up, product."""
-    shape = model_config.get_text_config()
-    return int(10 * shape.hidden_size + 5 * _intermediate_size(shape))
-
-
-def _intermediate_size(shape: Any) -> int:
-    return int(getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size)
 
 
 def out_of_memory(what: str) -> EffaceError:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from efface.records import Record
 from efface.report.page.load_run import load_report_run
 from efface.report.page.questions.answered import MetricValues
 from efface.report.page.questions.question_outcomes import QuestionOutcome, question_outcomes
+from efface.schema import OTHER_WORDS
+from efface.scores.sets import KNOWN_FACTS
 from efface.scores.verdict import Outcome
-from support.reports import write_evaluation, write_example_run, write_queue
+from support.reports import correct, record, write_evaluation, write_example_run, write_queue, write_run, wrong
 
 CORRECT, WRONG = (0.9, 0.9, 0.9, 0.9, 0.9, 1.0), (0.1, 0.1, 0.1, 0.9, 0.1, 0.0)
 
@@ -43,6 +46,20 @@ def test_a_queue_compares_the_last_request_with_the_first_model(tmp_path: Path) 
         *[("forget", "forgotten")] * 4,
         *[("forgotten-1", "leaks")] * 4,
     ]
+
+
+def test_a_known_fact_is_broken_in_both_wordings_or_in_none(tmp_path: Path) -> None:
+    def stage(*wrong_ids: str) -> dict[str, list[Record]]:
+        asked = [(number, f"{number}{wording}") for number in (1, 2) for wording in ("", OTHER_WORDS)]
+        rows = [
+            record(KNOWN_FACTS, number, (wrong if id_ in wrong_ids else correct)(number)).model_copy(update={"id": id_})
+            for number, id_ in asked
+        ]
+        return {KNOWN_FACTS: rows}
+
+    path = write_run(tmp_path, stage(), stage("1", "2", f"2{OTHER_WORDS}"))
+    verdicts = [each.verdict for each in question_outcomes(load_report_run(path))]
+    assert verdicts == ["changed", "kept", "broken", "broken"]
 
 
 def test_an_evaluation_has_nothing_before(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -80,6 +80,15 @@ def read_answered(folder: Path, definition: str) -> AnsweredSets:
             )
         sets[name] = rows
     return sets
+
+
+def judged_answers(rows: Iterable[Answered]) -> dict[str, JudgedAnswer]:
+    """How the answers of one set were judged, by the question's id.
+
+    Args:
+        rows: The questions of the set.
+    """
+    return {each.id: each.judged for each in rows}
 
 
 def score_folder(folder: Path, definition: str) -> Scores | None:

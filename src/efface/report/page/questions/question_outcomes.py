@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from efface.artifacts import METRICS
 from efface.report.page.load_run import ReportRun
-from efface.report.page.questions.answered import Answered, MetricValues
+from efface.report.page.questions.answered import Answered, MetricValues, judged_answers
 from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget, sort_names
-from efface.scores.verdict import Outcome, is_known, question_outcome
+from efface.scores.verdict import Outcome, is_known, set_outcomes
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,32 @@ def question_outcomes(run: ReportRun) -> list[QuestionOutcome]:
         One outcome per question, in the order of sets and records.
     """
     before, after = (run.answered.get(stage, {}) for stage in ("before", "after"))
-    outcomes = []
+    verdicts, outcomes = verdicts_by_set(run), []
     for name in (each for each in sort_names({*before, *after}) if each not in MEMBERSHIP_SETS):
         first, second = ({each.id: each for each in stage.get(name, ())} for stage in (before, after))
-        outcomes += [_outcome(run, name, first.get(id_), second.get(id_)) for id_ in {**first, **second}]
+        found = verdicts.get(name, {})
+        outcomes += [_outcome(name, first.get(id_), second.get(id_), found.get(id_)) for id_ in {**first, **second}]
     return outcomes
 
 
-def _outcome(run: ReportRun, name: str, before: Answered | None, after: Answered | None) -> QuestionOutcome:
+def verdicts_by_set(run: ReportRun) -> dict[str, dict[str, Outcome | None]]:
+    """What became of the questions that the model after unlearning was asked, by set and id.
+
+    Args:
+        run: The run with its questions.
+    """
+    before = run.answered.get("before", {})
+    return {
+        name: set_outcomes(
+            name, judged_answers(before.get(name, ())), judged_answers(rows), own_answers=run.own_answers
+        )
+        for name, rows in run.answered.get("after", {}).items()
+    }
+
+
+def _outcome(name: str, before: Answered | None, after: Answered | None, verdict: Outcome | None) -> QuestionOutcome:
     either = before or after
     assert either is not None  # the id is from one of them
-    judged_before, judged_after = (None if each is None else each.judged for each in (before, after))
     return QuestionOutcome(
         set=name,
         id=either.id,
@@ -73,8 +88,8 @@ def _outcome(run: ReportRun, name: str, before: Answered | None, after: Answered
         output_after=None if after is None else after.output,
         scores_before=None if before is None else before.scores,
         scores_after=None if after is None else after.scores,
-        verdict=question_outcome(name, judged_before, judged_after, own_answers=run.own_answers),
-        right_before=judged_before is not None and is_known(name, judged_before),
+        verdict=verdict,
+        right_before=before is not None and is_known(name, before.judged),
     )
 
 

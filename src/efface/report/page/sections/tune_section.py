@@ -44,17 +44,20 @@ def _sentences(found: TuneSummary) -> Iterator[str]:
     assert scored is not None
     if found.held:
         yield (
-            f"Trial {chosen.number} of {len(found.trials)} forgets most of those that keep at least {found.keep:g} of "
+            f"Trial {chosen.number} of {found.begun} forgets most of those that keep at least {found.keep:g} of "
             f"the utility: {format_number(scored.kept)} on the questions of the search, and at least "
-            f"{format_number(scored.kept_at_least)} on others at a confidence of 95 %."
+            f"{format_number(scored.promised)} on others at a confidence of 95 %."
         )
     else:
         yield (
             f"No trial keeps {found.keep:g} of the utility for certain. The nearest was left, trial {chosen.number} "
-            f"of {len(found.trials)}: it keeps {format_number(scored.kept)} on the questions of the search, but only "
-            f"{format_number(scored.kept_at_least)} can be promised for others at a confidence of 95 %. Allow more "
+            f"of {found.begun}: it keeps {format_number(scored.kept)} on the questions of the search, but only "
+            f"{format_number(scored.promised)} can be promised for others at a confidence of 95 %. Allow more "
             "trials, score more retain questions (data.retain_evaluation), or lower --keep."
         )
+    missing = found.begun - len(found.trials)
+    if missing > 0:
+        yield f"Without a result, as its process was killed or has not ended: {pluralize(missing, 'trial')}."
     searched, reported = (_counts(each) for each in (found.questions_searched, found.questions_reported))
     yield (
         f"On the reported questions, which the search never looked at unless it is said below, it keeps "
@@ -74,7 +77,7 @@ def _table(found: TuneSummary) -> Table:
     rows = []
     for trial in ranked[:_MOST_ROWS]:
         best = trial.full or trial.best
-        numbers = ("kept", "kept_at_least", "forget_efficacy")
+        numbers = ("kept", "promised", "forget_efficacy")
         rows.append(
             [
                 f"{trial.number}{' (chosen)' if trial.number == found.chosen else ''}",
