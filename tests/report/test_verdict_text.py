@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
+from efface.artifacts.tune import KeepResult
 from efface.report.verdict_text import (
     answer_shares,
     forget_sentence,
+    keep_sentence,
     kept_words,
     next_step,
     retain_sentence,
@@ -116,6 +118,28 @@ def test_a_search_is_not_told_to_search(state: str) -> None:
     found = Verdict(forget=on_forget(state, 3), retain=on_retain("kept", 20), answers_before={}, answers_after={})
     assert "--resume" in next_step(found, searched=True)
     assert "--resume" not in next_step(found)
+
+
+def test_a_run_that_its_bound_ended_is_not_told_to_train_more() -> None:
+    found = Verdict(forget=on_forget("not", 3), retain=on_retain("kept", 20), answers_before={}, answers_after={})
+    assert_names(next_step(found, bounded=True), "efface tune", "lower keep")
+    assert "raise" not in next_step(found, bounded=True)
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "said"),
+    [
+        (10, "bound", ("step 12 of 60", "not within the bound", "step 10 was saved", "0.972", "0.951", "95 %")),
+        (12, "gone", ("step 12 of 60", "forgotten", "step 12 was saved")),
+        (12, "end", ("complete", "step 12 was saved")),
+        (0, "bound", ("not within the bound", "no state", "before unlearning")),
+    ],
+)
+def test_where_keep_ended_a_training(step: int, reason: str, said: tuple[str, ...]) -> None:
+    values = {"keep": 0.95, "step": step, "stopped_after": 12, "steps": 60, "kept": 0.972, "kept_at_least": 0.951}
+    sentence = keep_sentence(KeepResult(**values, reason=reason))  # type: ignore[arg-type]
+    assert_names(sentence, "keep=0.95", *said)
+    assert ("0.972" in sentence) == (step > 0)
 
 
 def test_shares_of_answers() -> None:

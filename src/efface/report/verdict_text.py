@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
-from efface.report.number_format import pluralize
+from efface.artifacts.tune import KeepResult
+from efface.report.number_format import format_number, pluralize
 from efface.scores.hallucination import STATED_ROUGE
 from efface.scores.verdict import CHANCE, SMALL_N
 
@@ -167,18 +168,43 @@ def verdict_sentences(verdict: Verdict) -> tuple[str, str]:
     return forget_sentence(verdict.forget), retain_sentence(verdict.retain)
 
 
-def next_step(verdict: Verdict, *, searched: bool = False) -> str:
+def keep_sentence(result: KeepResult) -> str:
+    """Where a run with `keep` ended, and which of its states was saved.
+
+    Args:
+        result: Of the run.
+    """
+    ended = f"training ended after step {result.stopped_after} of {result.steps}"
+    reasons = {
+        "bound": f"{ended}, whose model was not within the bound",
+        "gone": f"{ended}, when the forget set was forgotten",
+        "end": "training was complete",
+    }
+    left = (
+        f"the model of step {result.step} was saved, which keeps {format_number(result.kept)} of the utility on the "
+        f"questions that it was scored on, and at least {format_number(result.kept_at_least)} on others at a "
+        "confidence of 95 %"
+        if result.step
+        else "no state was within the bound, so the model is the one before unlearning"
+    )
+    return f"keep={result.keep:g}: {reasons[result.reason]}; {left}"
+
+
+def next_step(verdict: Verdict, *, searched: bool = False, bounded: bool = False) -> str:
     """What to do about a result; empty where it is undecided.
 
     Args:
         verdict: On the run.
         searched: Whether its settings come from `efface tune`.
+        bounded: Whether the bound of `keep` ended its training.
     """
     forget = None if verdict.forget is None else verdict.forget.state
     retain = None if verdict.retain is None else verdict.retain.state
     if forget in ("partly", "not"):
         if searched:
             return "to forget more, let efface tune go on with more trials (--resume), or lower --keep."
+        if bounded:
+            return "efface tune searches for settings that forget more within the bound; or lower keep."
         if retain in ("some", "most"):
             return "it neither forgot nor kept enough; efface tune searches for a method and settings that do both."
         return "to forget more, raise train.lr, train.epochs or forget_coeff, or let efface tune search."
