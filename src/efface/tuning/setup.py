@@ -134,9 +134,7 @@ def _with_size_settings(tuning: Tuning) -> Tuning:
     def read(model: str) -> Any:
         return load_model_config(model_folder(model))
 
-    return replace(
-        tuning, bases={method: with_size_settings(base, read)[0] for method, base in tuning.bases.items()}
-    )
+    return replace(tuning, bases={method: with_size_settings(base, read)[0] for method, base in tuning.bases.items()})
 
 
 def _base(asked: Tuning, tuning: Tuning) -> RunConfig:
