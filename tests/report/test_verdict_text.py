@@ -15,6 +15,7 @@ from efface.report.verdict_text import (
     retain_sentence,
     short_forget,
     short_retain,
+    verdict_line,
 )
 from efface.scores.intervals import wilson
 from support.messages import assert_names
@@ -95,6 +96,17 @@ def test_known_facts_are_said_to_be_facts(state: str, start: str) -> None:
 def test_the_heading_of_what_was_kept() -> None:
     assert kept_words(None)[0] == kept_words(on_retain("some", 20))[0] == "Kept"
     assert kept_words(on_retain("some", 20, own_answers=True))[0] == "Same as before"
+
+
+def test_a_line_says_both() -> None:
+    found = Verdict(forget=on_forget("partly", 4), retain=on_retain("some", 20), answers_before={}, answers_after={})
+    assert verdict_line("GA", found)[0] == "GA forgot in part: gives 4 of 40 answers to forget"
+    assert verdict_line("GA", found)[1].startswith(", still 20 of ")
+    retain = on_retain("some", 20).model_copy(update={"known_facts": True})
+    facts = Verdict(forget=None, retain=retain, answers_before={}, answers_after={})
+    assert_names(verdict_line("GA", facts)[0], "GA", "no forget set")
+    assert verdict_line("GA", facts)[1].endswith(" other facts")
+    assert verdict_line("GA", facts.model_copy(update={"retain": None}))[1] == ""
 
 
 @pytest.mark.parametrize(
