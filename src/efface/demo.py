@@ -88,8 +88,8 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
         judges = _open_judges(target, shared)
         before = _records_before(out / BEFORE, target, shared, judges, reporter=reporter)
         results = _unlearn(out, target, before, shared, judges, reporter=reporter)
+    _print_answers(console, out, before)  # the longest first: what was forgotten and kept is then still in view
     print_results(console, results)
-    _print_answers(console, out, before)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
     _print_closing(console, out, seed=seed)
     return results

@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
+from efface.artifacts.tune import KeepResult
 from efface.report.verdict_text import (
     answer_shares,
     forget_sentence,
+    keep_sentence,
     kept_words,
     next_step,
     retain_sentence,
     short_forget,
     short_retain,
+    verdict_line,
 )
 from efface.scores.intervals import wilson
 from support.messages import assert_names
@@ -95,6 +98,17 @@ def test_the_heading_of_what_was_kept() -> None:
     assert kept_words(on_retain("some", 20, own_answers=True))[0] == "Same as before"
 
 
+def test_a_line_says_both() -> None:
+    found = Verdict(forget=on_forget("partly", 4), retain=on_retain("some", 20), answers_before={}, answers_after={})
+    assert verdict_line("GA", found)[0] == "GA forgot in part: gives 4 of 40 answers to forget"
+    assert verdict_line("GA", found)[1].startswith(", still 20 of ")
+    retain = on_retain("some", 20).model_copy(update={"known_facts": True})
+    facts = Verdict(forget=None, retain=retain, answers_before={}, answers_after={})
+    assert_names(verdict_line("GA", facts)[0], "GA", "no forget set")
+    assert verdict_line("GA", facts)[1].endswith(" other facts")
+    assert verdict_line("GA", facts.model_copy(update={"retain": None}))[1] == ""
+
+
 @pytest.mark.parametrize(
     ("forget", "retain", "word"),
     [
@@ -116,6 +130,28 @@ def test_a_search_is_not_told_to_search(state: str) -> None:
     found = Verdict(forget=on_forget(state, 3), retain=on_retain("kept", 20), answers_before={}, answers_after={})
     assert "--resume" in next_step(found, searched=True)
     assert "--resume" not in next_step(found)
+
+
+def test_a_run_that_its_bound_ended_is_not_told_to_train_more() -> None:
+    found = Verdict(forget=on_forget("not", 3), retain=on_retain("kept", 20), answers_before={}, answers_after={})
+    assert_names(next_step(found, bounded=True), "efface tune", "lower keep")
+    assert "raise" not in next_step(found, bounded=True)
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "said"),
+    [
+        (10, "bound", ("step 12 of 60", "not within the bound", "step 10 was saved", "0.972", "0.951", "95 %")),
+        (12, "gone", ("step 12 of 60", "forgotten", "step 12 was saved")),
+        (12, "end", ("complete", "step 12 was saved")),
+        (0, "bound", ("not within the bound", "no state", "before unlearning")),
+    ],
+)
+def test_where_keep_ended_a_training(step: int, reason: str, said: tuple[str, ...]) -> None:
+    values = {"keep": 0.95, "step": step, "stopped_after": 12, "steps": 60, "kept": 0.972, "kept_at_least": 0.951}
+    sentence = keep_sentence(KeepResult(**values, reason=reason))  # type: ignore[arg-type]
+    assert_names(sentence, "keep=0.95", *said)
+    assert ("0.972" in sentence) == (step > 0)
 
 
 def test_shares_of_answers() -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from efface.config.size_defaults import TABLE
 from efface.hub import UnavailableError
 from efface.progress.reporter import SilentReporter
 from efface.tuning.request import tuning_of
 from efface.tuning.setup import set_up
+from efface.tuning.space import starts
+from support.runs import Told
 
 
 @pytest.fixture
@@ -57,6 +60,28 @@ def test_a_default_rate_is_named_only_where_no_rate_is_searched(taught_towns, tm
     monkeypatch.setattr(reporter, "on_stage", told.append)
     set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=reporter)
     assert any("train.lr=" in each for each in told) == (searched == "forget_coeff")
+
+
+@pytest.mark.parametrize("space", [None, {"beta": [0.1, 0.2]}])
+def test_what_is_left_open_starts_from_the_size_of_the_model(taught_towns, tmp_path, monkeypatch, space):
+    row = TABLE[0]
+    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda _: row)
+    settings = {**taught_towns, "train": {"warmup_steps": 0}}
+    tuning = tuning_of(None, (), keep=0.5, settings=settings, methods=["me+gd", "npo+gd"], space=space)
+    told = Told()
+    setup = set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=told)
+    for base in setup.tuning.bases.values():
+        train = base.train
+        assert (train.lr, base.forget_coeff, train.epochs) == (row.lr, row.forget_coeff, row.epochs)
+    named = [each for each in told.stages if f"train.lr={row.lr:g}" in each]
+    if space is None:
+        first = starts(setup.tuning.bases, setup.space, setup.prepared.manifest.parameters)[0]
+        assert (first["train.lr"], first["forget_coeff"]) == (row.lr, row.forget_coeff)
+        assert first["train.epochs"] == row.epochs == setup.space["train.epochs"].high
+        assert not named, "it is searched"
+    else:
+        assert len(named) == 1
+        assert setup.prepared.manifest.defaults["train.lr"] == row.source
 
 
 def test_each_trial_has_its_own_plan(asked, tmp_path):

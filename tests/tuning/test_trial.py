@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 
 import pytest
 from safetensors.torch import load_file
 
+from efface import termination
 from efface.errors import EffaceError
 from efface.files.folders import TunePaths
 from efface.progress.reporter import SilentReporter
@@ -92,3 +95,14 @@ def test_a_training_that_fails_keeps_its_candidates(trial, monkeypatch):
     found, *_ = trial((0.9, 0.2), (0.9, 0.3), told=told)
     assert (found.state, found.candidates, found.best.epoch) == ("failed", 2, 2)
     assert any("not finite" in warning for warning in told.warnings)
+
+
+def test_a_signal_ends_it_at_once_as_no_checkpoint_of_it_is_continued(trial, monkeypatch):
+    def terminated(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("efface.tuning.trial.TrialMonitor.after_step", terminated)
+    monkeypatch.setattr("efface.train.loop.end_if_requested", lambda *_: pytest.fail("a step after the signal"))
+    with pytest.raises(termination.Terminated) as ended, termination.handled():
+        trial()
+    assert not str(ended.value), "nothing to say of a step or a checkpoint"

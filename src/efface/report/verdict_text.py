@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
-from efface.report.number_format import pluralize
+from efface.artifacts.tune import KeepResult
+from efface.report.number_format import format_number, pluralize
 from efface.scores.hallucination import STATED_ROUGE
 from efface.scores.verdict import CHANCE, SMALL_N
 
@@ -28,6 +29,15 @@ ANSWER_TYPES: Mapping[str, str] = {
     "silent": "empty",
 }
 """Field of `AnswerTypes` -> its name."""
+
+_FORGOT: Mapping[str, str] = {
+    "forgot": "forgot",
+    "likely": "no longer says it, but still holds it likely",
+    "partly": "forgot in part",
+    "not": "did not forget",
+    "undecided": "had little to forget",
+}
+"""State of the forget set -> what the model did."""
 
 EFFICACY = (
     "Forget efficacy: 1 - the mean of ROUGE, probability, truth ratio, cosine similarity and entailment on the forget "
@@ -63,12 +73,7 @@ def forget_sentence(verdict: ForgetVerdict | None, *, single: bool = False) -> s
         return f"It answers {_count(leaks)} of the {questions} correctly ({_interval(leaks)}).{_small(n)}"
     if verdict.state == "undecided":
         return f"There was little to forget: none of the {questions} was answered correctly before.{_small(n)}"
-    opening = {
-        "forgot": "It forgot",
-        "likely": "It no longer says it, but still holds it likely",
-        "partly": "It forgot in part",
-        "not": "It did not forget",
-    }[verdict.state]
+    opening = f"It {_FORGOT[verdict.state]}"
     before = f"of {questions}, it answered {verdict.known_before:,} correctly before and {leaks.count:,} after"
     parts = [f"{opening}: {before} ({_interval(leaks)})"]
     if likely.count:
@@ -167,26 +172,76 @@ def verdict_sentences(verdict: Verdict) -> tuple[str, str]:
     return forget_sentence(verdict.forget), retain_sentence(verdict.retain)
 
 
-def next_step(verdict: Verdict, *, searched: bool = False) -> str:
+def keep_sentence(result: KeepResult) -> str:
+    """Where a run with `keep` ended, and which of its states was saved.
+
+    Args:
+        result: Of the run.
+    """
+    ended = f"training ended after step {result.stopped_after} of {result.steps}"
+    reasons = {
+        "bound": f"{ended}, whose model was not within the bound",
+        "gone": f"{ended}, when the forget set was forgotten",
+        "end": "training was complete",
+    }
+    left = (
+        f"the model of step {result.step} was saved, which keeps {format_number(result.kept)} of the utility on the "
+        f"questions that it was scored on, and at least {format_number(result.kept_at_least)} on others at a "
+        "confidence of 95 %"
+        if result.step
+        else "no state was within the bound, so the model is the one before unlearning"
+    )
+    return f"keep={result.keep:g}: {reasons[result.reason]}; {left}"
+
+
+def verdict_line(name: str, verdict: Verdict) -> tuple[str, str]:
+    """A verdict in one line, to be compared with those on other methods.
+
+    Args:
+        name: Of the method.
+        verdict: On its run.
+
+    Returns:
+        What became of the forget set, and of the other sets; the second is empty where that cannot be measured.
+    """
+    forget, retain = verdict.forget, verdict.retain
+    if forget is None:
+        forgot = f"{name}: {forget_sentence(None)}"
+    else:
+        forgot = f"{name} {_FORGOT[forget.state]}: gives {forget.leaks.count:,} of {forget.leaks.n:,} answers to forget"
+    if retain is None or retain.state == "undecided":
+        return forgot, ""
+    others = "other facts" if retain.known_facts else "others"
+    return forgot, f", still {retain.kept.count:,} of {retain.kept.n:,} {others}"
+
+
+def next_step(verdict: Verdict, *, searched: bool = False, bounded: bool = False) -> str:
     """What to do about a result; empty where it is undecided.
 
     Args:
         verdict: On the run.
         searched: Whether its settings come from `efface tune`.
+        bounded: Whether the bound of `keep` ended its training.
     """
     forget = None if verdict.forget is None else verdict.forget.state
-    retain = None if verdict.retain is None else verdict.retain.state
+    lossy = verdict.retain is not None and verdict.retain.state in ("some", "most")
     if forget in ("partly", "not"):
-        if searched:
-            return "to forget more, let efface tune go on with more trials (--resume), or lower --keep."
-        if retain in ("some", "most"):
-            return "it neither forgot nor kept enough; efface tune searches for a method and settings that do both."
-        return "to forget more, raise train.lr, train.epochs or forget_coeff, or let efface tune search."
+        return _to_forget_more(lossy=lossy, searched=searched, bounded=bounded)
     if forget in ("forgot", "likely"):
-        if retain in ("some", "most"):
+        if lossy:
             return "to keep more, lower train.lr or train.epochs, give a larger retain set, or set keep=0.95."
         return "efface audit tries to bring back what is gone, in other wordings and by further training."
     return ""
+
+
+def _to_forget_more(*, lossy: bool, searched: bool, bounded: bool) -> str:
+    if searched:
+        return "to forget more, let efface tune go on with more trials (--resume), or lower --keep."
+    if bounded:
+        return "efface tune searches for settings that forget more within the bound; or lower keep."
+    if lossy:
+        return "it neither forgot nor kept enough; efface tune searches for a method and settings that do both."
+    return "to forget more, raise train.lr, train.epochs or forget_coeff, or let efface tune search."
 
 
 def _count(share: Share) -> str:

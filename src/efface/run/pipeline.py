@@ -19,6 +19,7 @@ from efface.models.dtypes import evaluation_dtype
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.records import Record
+from efface.report.verdict_text import keep_sentence
 from efface.run.downstream_stages import DownstreamStages
 from efface.run.evaluation_stages import EvaluationStages
 from efface.run.folder import RunFolder, claims_folder
@@ -27,7 +28,7 @@ from efface.run.metadata.model_card import write_card
 from efface.run.preparation.prepare import PreparedRun, prepare
 from efface.run.selection.epoch_scores import check_epoch_selection, score_epochs
 from efface.run.selection.epoch_snapshots import EpochSnapshots
-from efface.run.selection.keep_bound import check_keep, describe, keep_bound
+from efface.run.selection.keep_bound import check_keep, keep_bound
 from efface.run.unlearning_stage import unlearn_model
 from efface.scores import score_records
 from efface.scores.verdict import judge_records, verdict
@@ -117,7 +118,7 @@ def run(
         keep=kept,
     )
     if kept is not None:
-        metadata.add_note(describe(kept))
+        metadata.add_note(keep_sentence(kept))
     _finish(folder, config, metadata, results, device=device)
     return results
 

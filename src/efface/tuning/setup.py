@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
@@ -16,7 +17,7 @@ from efface.files.folders import TunePaths
 from efface.files.safe_read import read_json
 from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.dtypes import evaluation_dtype
-from efface.models.folder import load_model_config
+from efface.models.folder import load_model_config, model_folder
 from efface.objectives.method import objective
 from efface.progress.reporter import Reporter
 from efface.records import RecordSets
@@ -25,6 +26,7 @@ from efface.run.folder import RunFolder
 from efface.run.metadata.metadata import RunMetadata
 from efface.run.preparation.plan import training_steps
 from efface.run.preparation.prepare import PreparedRun, prepare
+from efface.run.preparation.size_settings import with_size_settings
 from efface.run.selection.held_out import HeldOut, hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
@@ -99,7 +101,8 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
     _check_out(paths, resume=resume)
     with lock_folder(paths.search, wait=True):
         folder = RunFolder(paths.search)
-        prepared, opened = prepare(_with_rate(tuning), folder, data_dir=data_dir, reporter=reporter, resume=True)
+        asked, tuning = tuning, _with_size_settings(tuning)
+        prepared, opened = prepare(_base(asked, tuning), folder, data_dir=data_dir, reporter=reporter, resume=True)
         held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
         space = _space(tuning, prepared)
         _check_same(paths, tuning, space)
@@ -126,11 +129,20 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
     )
 
 
-def _with_rate(tuning: Tuning) -> RunConfig:
-    """The first method's settings, with a rate where it is searched: no default is used, so none has to be named."""
+def _with_size_settings(tuning: Tuning) -> Tuning:
+    """What a run would take from the size of the model, where the settings of a method leave it open."""
+
+    def read(model: str) -> Any:
+        return load_model_config(model_folder(model))
+
+    return replace(tuning, bases={method: with_size_settings(base, read)[0] for method, base in tuning.bases.items()})
+
+
+def _base(asked: Tuning, tuning: Tuning) -> RunConfig:
+    """The first method's settings to prepare: where the rate is searched it is no default, so none has to be named."""
+    if asked.space is not None:
+        return asked.base
     base = tuning.base
-    if tuning.space is not None:
-        return base
     return base.model_copy(update={"train": base.train.model_copy(update={"lr": base.train.lr})})
 
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 import torch
 
-from efface import termination
 from efface.artifacts.tune import TuneCandidate
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
@@ -97,8 +96,7 @@ def run_trial(
         WriteError: The disk is full.
     """
     try:
-        with termination.deferrable():
-            train_plan(plan, folder, device=device, resume=False, reporter=reporter, monitor=monitor)
+        train_plan(plan, folder, device=device, resume=False, reporter=reporter, monitor=monitor)
     except WriteError:
         raise  # not a matter of the settings: with more space, they are tried again
     except EffaceError as error:

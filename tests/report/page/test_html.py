@@ -221,6 +221,18 @@ def test_notes_on_scores_are_shown(tmp_path: Path) -> None:
     assert "token entropy on" in " ".join(shown(write_evaluation(tmp_path)).text.split())
 
 
+def test_a_run_with_a_bound_says_where_it_ended(tmp_path: Path) -> None:
+    run = write_example_run(tmp_path)
+    assert "keep=" not in shown(run).text.split("Question by question")[0]
+    path = run / "results.json"
+    results = json.loads(path.read_text())
+    keep = {"keep": 0.9, "step": 0, "stopped_after": 3, "steps": 6, "reason": "bound", "kept": 1, "kept_at_least": 1}
+    path.write_text(json.dumps(results | {"keep": keep}))
+    (run / "manifest.json").unlink(missing_ok=True)
+    text = shown(run).text.split("Question by question")[0]
+    assert_names(text, "keep=0.9", "step 3 of 6", "the model is the one before unlearning", "efface tune")
+
+
 def test_no_home_folder_is_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = write_example_run(tmp_path / "a")

@@ -64,9 +64,9 @@ def run(
             results = run_pipeline(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
         print_results(console, {config.method: results})
     if results.keep is not None:
-        from efface.run.selection.keep_bound import describe
+        from efface.report.verdict_text import keep_sentence
 
-        typer.echo(describe(results.keep))
+        typer.echo(keep_sentence(results.keep))
     typer.echo(f"model: {RunPaths(out).model}\nscores: {RunPaths(out).results}")
     typer.echo(f"next: {shlex.join(['efface', 'report', str(out)])}")
 

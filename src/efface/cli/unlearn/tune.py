@@ -127,7 +127,10 @@ def _print(console: Console, results: Results, out: Path) -> None:
         f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in chosen.settings.items()
     )
     typer.echo(f"trial {chosen.number} of {found.begun}, epoch {chosen.best.epoch}: {shown}")
-    typer.echo(f"on retain questions that the search never saw: {found.kept:.3f} of the utility before unlearning")
+    typer.echo(
+        f"on retain questions that the search never saw, it keeps {found.kept:.3f} of the utility before unlearning; "
+        f"the bound is {found.keep:g}"
+    )
     typer.echo(found.forget_note)
     typer.echo(f"settings: {paths.best}\nmodel: {paths.model}\nreport: {paths.page}")
     typer.echo(f"next: {shlex.join(['efface', 'run', str(paths.best), '--out', f'{out}-again'])}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from efface.artifacts import METRICS
+from efface.artifacts import METRICS, Results
 from efface.files.folders import RunPaths
 from efface.report.metric_names import AGGREGATE_NAMES, METRIC_NAMES
 from efface.report.number_format import format_number
@@ -32,7 +32,7 @@ from efface.report.page.summary import (
     summarize,
 )
 from efface.report.paths import shorten_paths
-from efface.report.verdict_text import EFFICACY, RULE, next_step
+from efface.report.verdict_text import EFFICACY, RULE, keep_sentence, next_step
 from efface.scores.continual import utility
 
 _ASSETS = files("efface.report.page") / "assets"
@@ -89,7 +89,8 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
         efficacy=EFFICACY,
         counts=_counts,
         about=_about,
-        next_step=next_step,
+        next_step=_next_step,
+        keep_note=_keep_note,
         tables=tables,
         relearned=relearn_curves,
         lens=lens_curves,
@@ -141,6 +142,17 @@ def _about(run: ReportRun) -> list[str]:
     files = [shorten_paths(name).rpartition("/")[2] for name in manifest.data]
     data = f"data: {', '.join(files[:2])}{' and more' if len(files) > 2 else ''}" if files else ""
     return [each for each in (f"model: {shorten_paths(manifest.model)}", data, manifest.started[:10]) if each]
+
+
+def _keep_note(run: ReportRun) -> str:
+    """Where `keep` ended the training; empty without it."""
+    return keep_sentence(run.results.keep) if isinstance(run.results, Results) and run.results.keep else ""
+
+
+def _next_step(view: _View) -> str:
+    keep = view.run.results.keep if isinstance(view.run.results, Results) else None
+    searched = tune_section(view.run) is not None
+    return next_step(view.summary.verdict, searched=searched, bounded=keep is not None and keep.reason == "bound")
 
 
 def _counts(outcomes: Sequence[QuestionOutcome]) -> dict[str, int]:

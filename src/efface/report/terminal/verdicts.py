@@ -15,6 +15,7 @@ from efface.report.verdict_text import (
     RETAIN_TONES,
     Tone,
     answer_shares,
+    verdict_line,
     verdict_sentences,
 )
 
@@ -24,6 +25,8 @@ _STYLES: Mapping[Tone, str] = {"good": "green", "part": "yellow", "bad": "red", 
 def print_verdicts(console: Console, verdicts: Mapping[str, Verdict]) -> None:
     """Print how many answers are correct, declined, made up or empty, and whether each run forgot.
 
+    Two sentences on a single run, one line on each of several.
+
     Args:
         console: Where to print.
         verdicts: Method -> verdict on its run; all runs started from the same model. Empty prints nothing.
@@ -32,10 +35,14 @@ def print_verdicts(console: Console, verdicts: Mapping[str, Verdict]) -> None:
         return
     _print_answers(console, verdicts)
     for method, each in verdicts.items():
-        name = method.upper()
-        forget, retain = verdict_sentences(each)
-        console.print(Text.assemble((f"{name}: ", "bold"), (forget, _STYLES[_tone(each.forget, FORGET_TONES)])))
-        console.print(Text(f"{' ' * len(name)}  {retain}", _STYLES[_tone(each.retain, RETAIN_TONES)]))
+        name, single = method.upper(), len(verdicts) == 1
+        forget, retain = verdict_sentences(each) if single else verdict_line(name, each)
+        styles = _STYLES[_tone(each.forget, FORGET_TONES)], _STYLES[_tone(each.retain, RETAIN_TONES)]
+        if single:
+            console.print(Text.assemble((f"{name}: ", "bold"), (forget, styles[0])))
+            console.print(Text(f"{' ' * len(name)}  {retain}", styles[1]))
+        else:
+            console.print(Text.assemble((forget, styles[0]), (retain, styles[1])))
 
 
 def _print_answers(console: Console, verdicts: Mapping[str, Verdict]) -> None:

@@ -175,25 +175,5 @@ def check_keep(config: RunConfig, task: Task) -> None:
     hold_out(task.evaluation, config.evaluate.limit)
 
 
-def describe(result: KeepResult) -> str:
-    """What happened, in one sentence.
-
-    Args:
-        result: Of the run.
-    """
-    ended = f"training ended after step {result.stopped_after} of {result.steps}"
-    reasons = {
-        "bound": f"{ended}, whose model was not within the bound",
-        "gone": f"{ended}, when the forget set was forgotten",
-        "end": "training was complete",
-    }
-    left = (
-        f"the model of step {result.step} was saved"
-        if result.step
-        else "no state was within the bound, so the model is the one before unlearning"
-    )
-    return f"keep={result.keep:g}: {reasons[result.reason]}; {left}"
-
-
 def _name(step: int) -> str:
     return f"step-{step:06d}"

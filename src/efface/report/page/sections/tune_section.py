@@ -60,8 +60,9 @@ def _sentences(found: TuneSummary) -> Iterator[str]:
         yield f"Without a result, as its process was killed or has not ended: {pluralize(missing, 'trial')}."
     searched, reported = (_counts(each) for each in (found.questions_searched, found.questions_reported))
     yield (
-        f"On the reported questions, which the search never looked at unless it is said below, it keeps "
-        f"{format_number(found.kept)}. Searched: {searched}; reported: {reported}. {found.forget_note}"
+        f"The scores above and below are those of the reported questions ({reported}). Those of the retain sets are "
+        f"not among the questions of the search ({searched}); on them, it keeps {format_number(found.kept)} of the "
+        f"utility. {found.forget_note}"
     )
     yield (
         "Each point is the best epoch of a trial, scored on a part of the questions of the search; the chosen one is "
