@@ -39,6 +39,7 @@ def test_a_sharded_model_gives_the_outputs_of_the_whole_one(two):
     for some, others in zip(found["logprobs"], expected["logprobs"], strict=True):
         assert some == pytest.approx(others, abs=1e-4)
     assert found["largest_share"] == pytest.approx(0.5, abs=0.01)
+    assert found["kept_buffers"] == 0
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ The folder gets the runs and, from the main process, the answers.
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.generate import generate
 from efface.models.load_parallel import load_to_evaluate
 from efface.models.tokenizer import load_tokenizer
+from efface.packing.layers import decoder_layers
 from efface.packing.logprobs import answer_logprobs
 from efface.run.pipeline import unlearn
 from efface.schema import Prompt
@@ -64,13 +66,22 @@ def answers(parallel_model: ParallelModel, model: Path = MODEL) -> dict[str, Any
     return parallel_model.forward_in_step(answer)
 
 
+def kept_buffers(model: Any) -> int:
+    """After a forward pass: how many tensors hold all weights of a layer as they were gathered, beside the weights."""
+    sizes = {sum(weight.numel() for weight in layer.parameters()) for layer in decoder_layers(model)}
+    with torch.no_grad():
+        model.base_model(input_ids=torch.tensor([[1, 2]]), use_cache=False)
+    tensors = [each for each in gc.get_objects() if type(each) is torch.Tensor and each.shape.numel() in sizes]
+    return sum(each.dim() == 1 and each.untyped_storage().nbytes() > 0 for each in tensors)
+
+
 def work(folder: Path) -> None:
     """What a process does after it was started."""
     torch.set_num_threads(1)
     distributed.init_process_group("cpu")
     sharded = load_to_evaluate(MODEL, EvaluateConfig(sharding="fsdp2"), dtype=torch.float32, device=CPU)
     rows = max(each.to_local().shape[0] / each.shape[0] for each in sharded.model.parameters())
-    found = answers(sharded) | {"largest_share": rows}
+    found = answers(sharded) | {"largest_share": rows, "kept_buffers": sharded.forward_no_grad(kept_buffers)}
     if distributed.is_main_process():
         (folder / "answers.json").write_text(json.dumps(found), encoding="utf-8")
     for name in RUNS:

@@ -65,9 +65,10 @@ class FSDPModel(ParallelModel):
         mesh = init_device_mesh(device.type, (distributed.world_size(),))
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
         self._wrapper = ForwardWrapper(model)
-        for unit in shard_units(model):
+        for unit in (*shard_units(model), self._wrapper):
             fully_shard(unit, mesh=mesh, mp_policy=policy)
-        fully_shard(self._wrapper, mesh=mesh, mp_policy=policy)
+            if device.type == "cpu":
+                unit.register_forward_pre_hook(_unshard, prepend=True)
         if read is not None:
             read_shards(model, read, device)
             trim_freed_memory()
@@ -120,3 +121,11 @@ class FSDPModel(ParallelModel):
         """As in `ParallelModel`; another object, on the CPU."""
         fill_meta_copy(self.meta_model, self.model)
         return self.meta_model
+
+
+def _unshard(unit: Any, _: Any) -> None:
+    """Unshard before FSDP2's own hook does, which keeps the buffer of what it gathers until the next unit is gathered.
+
+    On a GPU, gathering the next one overlaps with copying out of it. A CPU would only hold more memory.
+    """
+    unit.unshard()
