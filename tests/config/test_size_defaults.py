@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from efface.config.size_defaults import PUBLISHED_LR, TABLE, format_count, lr_source, starting_lr
+from efface.config.size_defaults import PUBLISHED_LR, TABLE, default_for, format_count, lr_source, starting_lr
 from efface.train.config import TrainConfig
 
 
@@ -14,13 +16,24 @@ def test_the_default_rate_is_the_published_one():
 
 @pytest.mark.parametrize(("parameters", "lr"), [(1, 3e-4), (10**6, 3e-4), (7 * 10**9, 1e-5), (7 * 10**10, 1e-5)])
 def test_a_search_starts_from_the_rate_of_the_size(parameters, lr):
-    assert starting_lr(parameters) == lr
+    assert starting_lr(parameters, "ga+gd") == lr
 
 
 def test_between_two_sizes_it_falls_with_the_size():
-    rates = [starting_lr(round(10**exponent)) for exponent in (6, 7, 8, 9)]
+    rates = [starting_lr(round(10**exponent), "ga+gd") for exponent in (6, 7, 8, 9)]
     assert rates == sorted(rates, reverse=True)
     assert 1e-5 < rates[2] < 3e-4
+
+
+@pytest.mark.parametrize(("method", "lr"), [("me+kl", 3e-5), ("me", 3e-5), ("idk+ap", 1e-4)])
+def test_settings_that_were_found_for_some_objectives(method, lr):
+    size = 134_515_008
+    row = default_for(size, method)
+    assert row is not None
+    assert row.lr == starting_lr(135_000_000, method) == lr
+    assert method.partition("+")[0] in row.objectives
+    assert default_for(size, "ga+gd") is None
+    assert default_for(10**6, "ga+gd") == default_for(10**6, method) == TABLE[0]
 
 
 def test_a_manifest_says_whether_the_default_was_measured_for_the_size():
@@ -33,3 +46,18 @@ def test_a_manifest_says_whether_the_default_was_measured_for_the_size():
 @pytest.mark.parametrize(("count", "text"), [(7, "7"), (90_864, "90.9 thousand"), (1_235_814_400, "1.24 billion")])
 def test_counts_in_words(count, text):
     assert format_count(count) == text
+
+
+def test_the_page_has_the_rows():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text()
+    lines = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and " million | " in line]
+    shown = [[cell.strip("| `") for cell in line][:6] for line in lines]
+    numbers = ("lr", "forget_coeff", "epochs", "batch_size")
+    assert shown == [
+        [
+            format_count(round(row.parameters)),
+            " ".join(row.objectives) or "all",
+            *(f"{getattr(row, each):g}" for each in numbers),
+        ]
+        for row in TABLE[:-1]
+    ]

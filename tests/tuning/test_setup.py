@@ -65,7 +65,7 @@ def test_a_default_rate_is_named_only_where_no_rate_is_searched(taught_towns, tm
 @pytest.mark.parametrize("space", [None, {"beta": [0.1, 0.2]}])
 def test_what_is_left_open_starts_from_the_size_of_the_model(taught_towns, tmp_path, monkeypatch, space):
     row = TABLE[0]
-    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda _: row)
+    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda *_: row)
     settings = {**taught_towns, "train": {"warmup_steps": 0}}
     tuning = tuning_of(None, (), keep=0.5, settings=settings, methods=["me+gd", "npo+gd"], space=space)
     told = Told()

@@ -1,4 +1,4 @@
-"""Settings by the size of the model, found with `efface tune`. No torch."""
+"""Settings by the size of the model and the forget objective, found by searches. No torch."""
 
 from __future__ import annotations
 
@@ -20,25 +20,31 @@ class SizeDefault:
     batch_size: int
     source: str
     """Where they were found."""
+    objectives: tuple[str, ...] = ()
+    """The forget objectives that they were found for; empty for all."""
 
 
+_FACTS = "the search on facts that SmolLM2-135M knew (docs/reproduction.md)"
 TABLE = (
     SizeDefault(1e6, 3e-4, 0.1, 20, 8, "the search of the demo's settings (docs/log.md)"),
+    SizeDefault(135e6, 3e-5, 0.05, 8, 4, _FACTS, objectives=("me",)),
+    SizeDefault(135e6, 1e-4, 0.2, 8, 4, _FACTS, objectives=("idk",)),
     SizeDefault(7e9, PUBLISHED_LR, 1.0, 5, 32, "published for models of 7 billion parameters (arXiv:2410.08109)"),
 )
-"""A row is added where a search was seen to forget and to keep the rest. Sizes without a row keep the published
-settings, which are the defaults."""
+"""A row is added where a search was seen to forget and to keep the rest. Sizes and objectives without a row keep the
+published settings, which are the defaults."""
 _NEAR = 3
 """A row applies to models with up to this many times its parameters, and down to one part in this many."""
 
 
-def default_for(parameters: int) -> SizeDefault | None:
+def default_for(parameters: int, method: str) -> SizeDefault | None:
     """The settings for models of this size; None where none were measured.
 
     Args:
         parameters: Of the model.
+        method: Such as `me+gd`.
     """
-    return next((each for each in TABLE if 1 / _NEAR <= parameters / each.parameters <= _NEAR), None)
+    return next((each for each in _rows(method) if 1 / _NEAR <= parameters / each.parameters <= _NEAR), None)
 
 
 def is_measured(source: str) -> bool:
@@ -72,18 +78,26 @@ def format_count(parameters: int) -> str:
     return str(parameters)
 
 
-def starting_lr(parameters: int) -> float:
+def starting_lr(parameters: int, method: str) -> float:
     """The learning rate from which a search starts: interpolated between the sizes of `TABLE`, in logarithms.
 
     Args:
         parameters: Of the model.
+        method: Such as `me+gd`.
     """
-    smaller = max((each for each in TABLE if each.parameters <= parameters), key=_size, default=TABLE[0])
-    larger = min((each for each in TABLE if each.parameters >= parameters), key=_size, default=TABLE[-1])
+    rows = _rows(method)
+    smaller = max((each for each in rows if each.parameters <= parameters), key=_size, default=rows[0])
+    larger = min((each for each in rows if each.parameters >= parameters), key=_size, default=rows[-1])
     if larger.parameters <= smaller.parameters:
         return larger.lr if parameters >= larger.parameters else smaller.lr
     share = math.log(parameters / smaller.parameters) / math.log(larger.parameters / smaller.parameters)
     return float(f"{smaller.lr * (larger.lr / smaller.lr) ** min(max(share, 0.0), 1.0):.1e}")
+
+
+def _rows(method: str) -> list[SizeDefault]:
+    """Those that hold for the forget objective of a method."""
+    objective = method.partition("+")[0]
+    return [each for each in TABLE if not each.objectives or objective in each.objectives]
 
 
 def _size(each: SizeDefault) -> float:

@@ -81,7 +81,7 @@ def start_lr(base: RunConfig, parameters: int) -> float:
         base: The settings.
         parameters: Of the model.
     """
-    return starting_lr(parameters) if base.train.lr == TrainConfig().lr else base.train.lr
+    return starting_lr(parameters, base.method) if base.train.lr == TrainConfig().lr else base.train.lr
 
 
 def read_space(given: Path | Mapping[str, Any], base: RunConfig, methods: Sequence[str]) -> dict[str, Dimension]:

@@ -30,7 +30,7 @@ def with_size_settings(config: RunConfig, read_config: Callable[[str], Any]) -> 
     if "lr" in config.train.model_fields_set:
         return config, {}
     parameters = meta_model(read_config(config.model), None).num_parameters()
-    row = default_for(parameters)
+    row = default_for(parameters, config.method)
     if row is None or config.data.source != "files" or config.train.lora is not None:
         return config, {"train.lr": lr_source(parameters)}
     changed = {"lr": row.lr, "epochs": row.epochs, "batch_size": row.batch_size}
