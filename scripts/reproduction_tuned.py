@@ -111,7 +111,7 @@ SMOLLM2 = Experiment(
     not_tried=({"train.epochs": 15, "train.lr": 5e-5}, {"train.epochs": 15, "forget_coeff": 1.0}),
     utility="model_utility_retain",
     methods=("me+gd", "idk+ap", "npo+gd", "idk+gd", "ga+gd", "dpo+gd"),
-    with_kl={},
+    with_kl={"npo+kl": "npo+gd", "idk+kl": "idk+gd", "ga+kl": "ga+gd", "dpo+kl": "dpo+gd"},
     seeds={"me+gd": 1},
     processes=2,
 )
