@@ -108,9 +108,8 @@ def evaluate(
     for set_item, likelihood, generation, ids, judgment in zip(
         set_items, answers, generations, retokenized, judgments, strict=True
     ):
-        end = 0 if set_item.item.passage else formatter.end_length
         records[set_item.set.name].append(
-            _record(set_item, likelihood, generation, ids, judgment, judges=judges, end_length=end)
+            _record(set_item, likelihood, generation, ids, judgment, judges=judges, end_length=formatter.end_length)
         )
     return records
 
@@ -168,18 +167,7 @@ def _record(
 ) -> Record:
     item = set_item.item
     judge = KeyFactJudge if set_item.set.key_facts_only else judges.judge
-    missing: dict[Metric | UncountedMetric, str] = {}
-    if not item.perturbed_answers:
-        missing["truth_ratio"] = "the question has no perturbed answers"
-    if judges.embedder is None:
-        missing["cosine_similarity"] = judges.missing["cosine_similarity"]
-    asked = set_item.set.max_new_tokens != 0
-    if asked and "not_gibberish" in judges.missing:
-        missing["not_gibberish"] = judges.missing["not_gibberish"]
-    if judgment.verdict.reason is not None:
-        missing["entailment"] = judgment.verdict.reason
-    if not asked:
-        missing |= dict.fromkeys(_OF_OUTPUTS, NOT_ASKED)
+    answer_length = len(likelihood.answer) - (0 if item.passage else end_length)  # without the end
     return Record(
         set=set_item.set.name,
         id=item.id,
@@ -189,7 +177,7 @@ def _record(
         output_token_ids=generation.token_ids,
         retokenized_output_ids=retokenized,
         answer_logprobs=likelihood.answer,
-        answer_predicted=likelihood.answer_predicted[: len(likelihood.answer) - end_length],
+        answer_predicted=likelihood.answer_predicted[:answer_length],
         paraphrased_logprobs=likelihood.paraphrased,
         perturbed_logprobs=likelihood.perturbed,
         embedding_target=item.embedding_target,
@@ -202,6 +190,23 @@ def _record(
         entailment_label=judgment.verdict.label,
         gibberish_detector=None if judges.gibberish_detector is None else judges.gibberish_detector.name,
         not_gibberish=judgment.not_gibberish,
-        missing=missing,
+        missing=_missing(set_item, judgment, judges),
         extra_metrics=list(set_item.set.extra_metrics),
     )
+
+
+def _missing(set_item: SetItem, judgment: Judgment, judges: Judges) -> dict[Metric | UncountedMetric, str]:
+    """The metrics that a question has no value of, and why."""
+    missing: dict[Metric | UncountedMetric, str] = {}
+    if not set_item.item.perturbed_answers:
+        missing["truth_ratio"] = "the question has no perturbed answers"
+    if judges.embedder is None:
+        missing["cosine_similarity"] = judges.missing["cosine_similarity"]
+    asked = set_item.set.max_new_tokens != 0
+    if asked and "not_gibberish" in judges.missing:
+        missing["not_gibberish"] = judges.missing["not_gibberish"]
+    if judgment.verdict.reason is not None:
+        missing["entailment"] = judgment.verdict.reason
+    if not asked:
+        missing |= dict.fromkeys(_OF_OUTPUTS, NOT_ASKED)
+    return missing

@@ -25,7 +25,7 @@ from efface.train.batches.lazy_steps import STEPS_PER_BLOCK
 from efface.train.batches.memory_use import activation_bytes, values_per_layer
 from efface.train.batches.micro_batches import TrainingExample, count_packed_tokens, split_by_tokens
 from efface.train.batches.sampler import count_earlier_epochs
-from efface.train.batches.token_budget import token_budget_within
+from efface.train.batches.token_budget import TokenBudget, token_budget_within
 from efface.train.optimizer.optimizer import weights_dtype
 from efface.train.precision import Computation, computation
 
@@ -65,13 +65,7 @@ def forecast(
     state = count_training_memory(model, train, device.type)
     allowed = free if train.memory_bytes is None else min(free, train.memory_bytes)
     budget = token_budget_within(allowed - state.total, model_config, train, device.type)
-    largest = max(total_tokens([example]) for step in workload.steps for example in step)
-    budget.fit(largest, max(count_packed_tokens(step, shared=True) for step in workload.steps[:STEPS_PER_BLOCK]))
-    parts = [
-        step[part.start : part.stop]
-        for step in workload.steps
-        for part in split_by_tokens(step, budget.tokens, shared=True)
-    ]
+    parts = _fitted_parts(workload, budget)
     quantized = train.lora is not None and train.lora.bits is not None
     stored = stored_dtype_of(model_config).itemsize
     snapshots = count_earlier_epochs(workload.plan, train) if config.scores_epochs else 0
@@ -98,16 +92,19 @@ def forecast(
         checkpoints=checkpoints_at_once(workload.plan, train),
         saved=state.parameters * stored,
         epochs=snapshots * state.trained * (stored if train.lora is None else _FLOAT),
-        states=0
-        if uses_live_reference(config)
-        else _hidden_state_bytes(
-            objective,
-            workload,
-            _hidden_size(model),
-            last=dtype.itemsize if how == "float32" else _HALF,
-            inside=_HALF if how == "bf16" else dtype.itemsize,
-        ),
+        states=0 if uses_live_reference(config) else _hidden_state_bytes(objective, workload, model, dtype, how),
     )
+
+
+def _fitted_parts(workload: Workload, budget: TokenBudget) -> list[Sequence[TrainingExample]]:
+    """The examples of each forward pass of the training, once `budget` was fitted to them."""
+    largest = max(total_tokens([example]) for step in workload.steps for example in step)
+    budget.fit(largest, max(count_packed_tokens(step, shared=True) for step in workload.steps[:STEPS_PER_BLOCK]))
+    return [
+        step[part.start : part.stop]
+        for step in workload.steps
+        for part in split_by_tokens(step, budget.tokens, shared=True)
+    ]
 
 
 def uses_live_reference(config: RunConfig) -> bool:
@@ -140,11 +137,12 @@ def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, how: 
     return 0 if unchanged and itemsize == head.element_size() else int(head.numel()) * itemsize
 
 
-def _hidden_state_bytes(objective: Objective, workload: Workload, hidden_size: int, *, last: int, inside: int) -> int:
-    """On disk: the hidden state at each position that a loss compares, once for each distinct sequence.
-
-    A number takes `last` bytes, or `inside` in the state of a layer inside the model.
-    """
+def _hidden_state_bytes(
+    objective: Objective, workload: Workload, model: Any, dtype: torch.dtype, how: Computation
+) -> int:
+    """On disk: the hidden state at each position that a loss compares, once for each distinct sequence."""
+    last = dtype.itemsize if how == "float32" else _HALF
+    inside = _HALF if how == "bf16" else dtype.itemsize
     bytes_read: dict[tuple[str, bool], int] = {}
     for step in workload.steps:
         for example in step:
@@ -152,7 +150,7 @@ def _hidden_state_bytes(objective: Objective, workload: Workload, hidden_size: i
                 key = example[view].key, isinstance(positions, LayerPositions)
                 size = position_count(example[view], positions) * (inside if key[1] else last)
                 bytes_read[key] = max(size, bytes_read.get(key, 0))
-    return sum(bytes_read.values()) * hidden_size
+    return sum(bytes_read.values()) * _hidden_size(model)
 
 
 def _hidden_size(model: Any) -> int:

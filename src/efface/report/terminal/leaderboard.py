@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from efface.report.number_format import format_number
@@ -100,6 +101,14 @@ def shown_columns(boards: Sequence[Board]) -> dict[str, str]:
 def _print_board(console: Console, board: Board) -> None:
     if board.not_comparable_reason is not None:
         print_line(console, f"Separate, because {board.not_comparable_reason}:")
+    console.print(_board_table(board))
+    questions = ", ".join(f"{name} {n}" for name, n in board.questions.items())
+    print_line(console, f"Questions: {questions}.", style="dim")
+    for note in _notes(board):
+        print_line(console, note, style="yellow")
+
+
+def _board_table(board: Board) -> Table:
     title = "Leaderboard" if board.partial is None else "Leaderboard, partial scores"
     table = empty_table(f"{title} ({board.definition})", show_lines=True)
     table.add_column("Rank", justify="right")
@@ -115,29 +124,19 @@ def _print_board(console: Console, board: Board) -> None:
             name.append(f"\n{forget}; {retain}", style="dim")
         cells = (_format_interval(getattr(row, column)) for column in columns)
         table.add_row(format_rank(row, "\n"), name, Text(one_line(format_method(row))), *cells)
-    console.print(table)
-    questions = ", ".join(f"{name} {n}" for name, n in board.questions.items())
-    print_line(console, f"Questions: {questions}.", style="dim")
+    return table
+
+
+def _notes(board: Board) -> Iterator[str]:
+    """What a reader must know about the numbers."""
     if board.partial is not None:
-        print_line(
-            console,
-            f"Partial: over {join_metrics(board.partial)}, the metrics that all sets of all models have.",
-            style="yellow",
-        )
+        yield f"Partial: over {join_metrics(board.partial)}, the metrics that all sets of all models have."
     if board.audits_differ:
-        print_line(
-            console,
-            "What audits brought back is not shown: they tried different attacks, and more attacks only find more.",
-            style="yellow",
-        )
+        yield "What audits brought back is not shown: they tried different attacks, and more attacks only find more."
     for metric, note in board.notes.items():
-        print_line(console, f"{metric} of {note}", style="yellow")
+        yield f"{metric} of {note}"
     if all(row.rank is None for row in board.rows):
-        print_line(
-            console,
-            f"No ranks: utility and efficacy cannot both be computed ({board.definition}).",
-            style="yellow",
-        )
+        yield f"No ranks: utility and efficacy cannot both be computed ({board.definition})."
 
 
 def _format_interval(interval: Interval | None) -> str:
