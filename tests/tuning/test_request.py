@@ -43,6 +43,7 @@ def test_the_methods(asked, taught_towns, tmp_path):
         (["keep=0.9"], {}, ("--keep", "keep=")),
         (["definition=tofu"], {}, ("definition=tofu", "closer-look")),
         ([], {"methods": ["nonsense"]}, ("nonsense",)),
+        ([], {"space": {"train.lrr": [1.0]}}, ("space", "train.lrr", "train.lr")),
         (["train.lrr=1"], {}, ("train.lrr",)),
     ],
 )
@@ -55,6 +56,11 @@ def test_what_cannot_be_asked_for(asked, pairs, changes, named):
 def test_a_search_may_start_from_what_an_earlier_one_found(asked):
     """Its stop_after would be more than the epochs of other trials."""
     assert asked("train.epochs=9", "train.stop_after=7").base.train.stop_after is None
+
+
+def test_what_is_searched_is_read_before_anything_is_made(asked, tmp_path):
+    (tmp_path / "space.yaml").write_text("beta: [0.1, 0.5]\n")
+    assert asked(space=tmp_path / "space.yaml").space == {"method": ("me+gd", "idk+ap"), "beta": (0.1, 0.5)}
 
 
 def test_a_queue_is_refused(taught_towns):

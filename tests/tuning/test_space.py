@@ -80,6 +80,7 @@ def test_a_file_replaces_the_space(read):
         ("train.lr: {low: 2, high: 1}\n", ("train.lr", "low=2", "high=1")),
         ("train.lr: {low: 0, high: 1, log: true}\n", ("train.lr", "low=0", "log")),
         ("train.lr: 1.0e-5\n", ("train.lr", "[1, 2]")),
+        ("train.lr: {low: 1.0e-5, hgh: 1.0e-3}\n", ("train.lr", "high")),
         ("train.lr: {low: -1, high: 1}\n", ("train.lr", "-1")),
         ("train.batch_size: [0, 4]\n", ("train.batch_size", "0")),
         ("method: [nonsense]\n", ("method", "nonsense")),

@@ -13,6 +13,7 @@ from efface.config.presets import preset_names
 from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.scores import definition
+from efface.tuning.space import SearchSpace, read_space
 
 DEFAULT_METHODS = ("me+gd", "idk+ap")
 """The two that arXiv:2410.08109 recommends."""
@@ -28,8 +29,8 @@ class Tuning:
     """Share of the utility that must be kept."""
     minutes: float | None
     trials: int | None
-    space: Path | Mapping[str, Any] | None
-    """What is searched, or a file with it; None for the default."""
+    space: SearchSpace | None
+    """What is searched; None for the default."""
 
     @property
     def base(self) -> RunConfig:
@@ -61,7 +62,7 @@ def tuning_of(
         space: What is searched, or a file with it; None for the default.
 
     Raises:
-        EffaceError: A setting is unknown or has no such value, or the method is given twice.
+        EffaceError: A setting is unknown or has no such value, or cannot be searched, or the method is given twice.
     """
     given = _given_method(source, pairs, settings or {})
     if given is not None and methods:
@@ -73,7 +74,8 @@ def tuning_of(
         evaluate = config.evaluate.model_copy(update={"every": None, "select_epoch": "last"})
         train = config.train.model_copy(update={"stop_after": None})  # every epoch is a candidate
         bases[config.method] = config.model_copy(update={"evaluate": evaluate, "train": train, "downstream": None})
-    tuning = Tuning(bases=bases, keep=keep, minutes=minutes, trials=trials, space=space)
+    searched = None if space is None else read_space(space, next(iter(bases.values())), [*bases])
+    tuning = Tuning(bases=bases, keep=keep, minutes=minutes, trials=trials, space=searched)
     check_tuning(tuning)
     return tuning
 

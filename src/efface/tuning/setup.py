@@ -34,7 +34,7 @@ from efface.scores.kept import said
 from efface.scores.sets import FORGET
 from efface.train.batches.sampler import anchor_items, last_step, make_schedule
 from efface.tuning.request import Tuning, check_tuning
-from efface.tuning.space import SearchSpace, default_space, describe, read_space
+from efface.tuning.space import SearchSpace, default_space, describe
 
 _UNDERSTOOD = 0.5
 """Share of its ROUGE on the forget set that a model must have on the paraphrased questions for these to be reported."""
@@ -208,7 +208,7 @@ def _reported_forget(held_out: HeldOut, before: RecordSets, reported: RecordSets
 
 def _space(tuning: Tuning, prepared: PreparedRun) -> SearchSpace:
     if tuning.space is not None:
-        return read_space(tuning.space, tuning.base, list(tuning.bases))
+        return tuning.space
     parameters = prepared.manifest.parameters or 0
     return default_space(tuning.bases, items=len(prepared.task.forget), parameters=parameters)
 

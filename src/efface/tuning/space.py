@@ -172,7 +172,8 @@ def _dimension(where: str, key: str, value: Any) -> Dimension:
     try:
         return Range.model_validate(value)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        first = error.errors()[0]
+        reason = ": ".join([*map(str, first["loc"]), first["msg"]])
         raise EffaceError(
             f"{where}: {key} is neither a list of values nor a range ({reason}); write [1, 2], or "
             "{low: 1, high: 2, log: true}"
