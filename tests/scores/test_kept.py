@@ -100,6 +100,21 @@ def test_a_fact_counts_once_in_two_wordings():
     assert (found.share, found.utility) == (0.9, 0.9), "two of twenty are lost in both wordings"
 
 
+@pytest.mark.parametrize("cosine", [None, 0.8])
+def test_the_wording_of_a_models_own_answers_does_not_count(cosine):
+    before = records(cosine=cosine)
+    reworded = records(cosine=cosine, retain={"output": "in other words"})
+    assert kept(before, reworded, CLOSER_LOOK, unseen=40).share < 0.95
+    assert kept(before, reworded, CLOSER_LOOK, unseen=40, own_answers=True).share == 1.0
+    unlikely = kept(before, records(cosine=cosine, retain={"logp": -2.0}), CLOSER_LOOK, unseen=40, own_answers=True)
+    assert unlikely.share < 0.95
+    assert unlikely.at_least < unlikely.share
+    if cosine is not None:
+        for each in (other := records(cosine=cosine))["retain"]:
+            object.__setattr__(each, "cosine_answer", 0.4)
+        assert kept(before, other, CLOSER_LOOK, unseen=40, own_answers=True).share < 0.95
+
+
 def test_a_metric_that_one_side_lacks_is_left_out_of_both():
     with_cosine = records(cosine=0.2)
     assert kept(with_cosine, records(), CLOSER_LOOK, unseen=40).share == pytest.approx(1.0)

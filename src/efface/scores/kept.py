@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from efface.artifacts import Metric
 from efface.errors import EffaceError
 from efface.records import Record
 from efface.schema import fact_id
@@ -21,6 +22,8 @@ from efface.scores.metrics.rouge import rouge_l_recall
 from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN_SETS
 from efface.scores.verdict import facts_known_in_a_wording, facts_known_in_all_wordings, judge_records
 
+_OF_OWN_ANSWERS: tuple[Metric, ...] = ("probability", "cosine_similarity")
+"""The metrics of utility where what is compared with are a model's own earlier answers."""
 _DRAWS = 1000
 _DIGITS = 9
 """Of shares: a model that did not change has exactly 1, whatever the order of sums."""
@@ -48,6 +51,7 @@ def kept(
     definition: Definition,
     *,
     unseen: int,
+    own_answers: bool = False,
 ) -> Kept:
     """Compare a model with the model before unlearning.
 
@@ -61,6 +65,8 @@ def kept(
         after: The same questions, in the same order, answered by the other model.
         definition: The score definition; has a forget efficacy.
         unseen: Number of other questions of the retain sets, for which the bound should hold.
+        own_answers: Whether the answers of the retain sets are earlier ones of the model itself, which were greedy and
+            long: with any training they change their wording. Utility is then that of probability and embeddings.
 
     Returns:
         The comparison.
@@ -70,6 +76,8 @@ def kept(
     """
     models = [_values(before, definition), _values(after, definition)]
     metrics = choose_metrics([{name: each.scores() for name, each in model.items()} for model in models], definition)
+    if own_answers:
+        metrics = replace(metrics, utility=tuple(each for each in metrics.utility if each in _OF_OWN_ANSWERS))
     ones = {name: np.ones((1, len(each.ids))) for name, each in models[0].items()}
     point = weighted_scores(ones, models, definition, metrics)
     if KNOWN_FACTS in before and point.forget_efficacy is not None:

@@ -24,8 +24,7 @@ from efface.run.folder import RunFolder
 from efface.run.metadata.manifest import method_pages
 from efface.run.metadata.metadata import RunMetadata
 from efface.run.metadata.model_card import write_card
-from efface.scores import definition, score_records
-from efface.scores.kept import kept
+from efface.scores import score_records
 from efface.scores.verdict import judge_records, verdict
 from efface.tuning.select import save_model
 from efface.tuning.setup import Setup
@@ -91,7 +90,6 @@ def _results(
 ) -> Results:
     """Scores of the reported questions, before and after."""
     metrics = custom_metrics(config.plugins)
-    comparison = kept(setup.reported_before, records, definition(config.definition), unseen=setup.held_out.unseen)
     return Results(
         definition=config.definition,
         method=config.method,
@@ -102,7 +100,7 @@ def _results(
             judge_records(records, setup.prepared.task.refusals),
             own_answers=config.data.retain == MODEL_ANSWERS,
         ),
-        tune=_summary(setup, chosen, trials, share=comparison.share),
+        tune=_summary(setup, chosen, trials, share=setup.compare(setup.reported_before, records).share),
     )
 
 

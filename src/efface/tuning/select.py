@@ -13,8 +13,6 @@ from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
 from efface.run.selection.weight_snapshots import WeightSnapshots
-from efface.scores import definition
-from efface.scores.kept import kept
 from efface.tuning.setup import Setup
 from efface.tuning.space import apply
 from efface.tuning.study import Study
@@ -131,7 +129,7 @@ def _score_in_full(setup: Setup, trial: TuneTrial, reporter: Reporter) -> TuneTr
     weights(setup, trial).rebuild(WEIGHTS, folder.model)
     free_models()
     records = replace(setup.stages, folder=folder).after(setup.before)
-    scores = kept(setup.before, records, definition(setup.tuning.base.definition), unseen=setup.held_out.unseen)
+    scores = setup.compare(setup.before, records)
     full = TuneCandidate(
         epoch=trial.best.epoch,
         step=trial.best.step,

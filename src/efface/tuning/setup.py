@@ -9,6 +9,7 @@ from typing import Any
 
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
+from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.evaluation.judging.judges import open_judges
 from efface.files.atomic import to_json, write_json
@@ -30,7 +31,8 @@ from efface.run.preparation.size_settings import with_size_settings
 from efface.run.selection.held_out import HeldOut, hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
-from efface.scores.kept import said
+from efface.scores import definition
+from efface.scores.kept import Kept, kept, said
 from efface.scores.sets import FORGET
 from efface.train.batches.sampler import anchor_items, last_step, make_schedule
 from efface.tuning.request import Tuning, check_tuning
@@ -58,6 +60,22 @@ class Setup:
     quick: QuickScores
     forget_note: str
     """Which questions of the forget set are reported, and why: a sentence."""
+
+    def compare(self, before: RecordSets, after: RecordSets) -> Kept:
+        """How much of its utility a model kept.
+
+        Args:
+            before: Records of the model before unlearning: `before` or `reported_before`.
+            after: The same questions, answered by the other model.
+        """
+        base = self.tuning.base
+        return kept(
+            before,
+            after,
+            definition(base.definition),
+            unseen=self.held_out.unseen,
+            own_answers=base.data.retain == MODEL_ANSWERS,
+        )
 
     def plan(self, config: RunConfig) -> UnlearningPlan:
         """What a run of these settings trains, on the same data and from the same model.
@@ -149,7 +167,12 @@ def _base(asked: Tuning, tuning: Tuning) -> RunConfig:
 def _quick_scores(tuning: Tuning, prepared: PreparedRun, held_out: HeldOut, before: RecordSets) -> QuickScores:
     base = tuning.base
     return QuickScores(
-        held_out, before, formatter=prepared.formatter, config=base.evaluate, definition_name=base.definition
+        held_out,
+        before,
+        formatter=prepared.formatter,
+        config=base.evaluate,
+        definition_name=base.definition,
+        own_answers=base.data.retain == MODEL_ANSWERS,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from efface import distributed
 from efface.artifacts.tune import KeepResult
 from efface.config.commands import RunConfig
+from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.records import RecordSets
 from efface.run.folder import RunFolder
@@ -141,6 +142,7 @@ def keep_bound(config: RunConfig, prepared: PreparedRun, folder: RunFolder, befo
         formatter=prepared.formatter,
         config=config.evaluate,
         definition_name=config.definition,
+        own_answers=config.data.retain == MODEL_ANSWERS,
     )
     plan, every = prepared.plan, config.evaluate.every
     steps = (

@@ -34,6 +34,7 @@ class QuickScores:
         formatter: PromptFormatter,
         config: EvaluateConfig,
         definition_name: str,
+        own_answers: bool,
     ) -> None:
         """Choose the questions.
 
@@ -43,6 +44,7 @@ class QuickScores:
             formatter: Tokenizer and prompt format.
             config: How the models are evaluated.
             definition_name: Name of the score definition.
+            own_answers: As for `efface.scores.kept.kept`.
 
         Raises:
             EffaceError: A record is missing.
@@ -50,6 +52,7 @@ class QuickScores:
         self._sets = quick_sets(held_out.searched)
         self._before = records_of(self._sets, before)
         self._unseen = held_out.unseen
+        self._own_answers = own_answers
         self._formatter = formatter
         self._config = config.model_copy(update={"limit": None})
         self._definition = definition(definition_name)
@@ -69,7 +72,7 @@ class QuickScores:
             EffaceError: It gives log-probabilities that are not finite.
         """
         records = model.forward_in_step(self._evaluate)
-        scores = kept(self._before, records, self._definition, unseen=self._unseen)
+        scores = kept(self._before, records, self._definition, unseen=self._unseen, own_answers=self._own_answers)
         return scores, is_gone(records[FORGET])
 
     def _evaluate(self, model: Any) -> RecordSets:
