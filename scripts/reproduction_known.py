@@ -195,7 +195,7 @@ def picture(source: Path, out: Path) -> None:
                 axes.plot(*zip(*points, strict=True), linestyle="", marker=mark, color=color.light, label=label, **look)
     axes.axhline(KEEP, color=MUTED.light, linewidth=1, label="bound")
     axes.plot(1, 1, "*", color=MUTED.light, markersize=11, label="before")
-    axes.set(xlabel="questions about the forget set still answered, of those before", ylabel="facts kept")
+    axes.set(xlabel="forget set: answered after, of before", ylabel="other facts kept, of before")
     legend_beside(axes)
     save(figure, out)
 
