@@ -1,4 +1,4 @@
-"""Settings by the size of the model and the forget objective, found by searches. No torch."""
+"""Settings by the size of the model and the method, found by searches. No torch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class SizeDefault:
     batch_size: int
     source: str
     """Where they were found."""
-    objectives: tuple[str, ...] = ()
-    """The forget objectives that they were found for; empty for all."""
+    methods: tuple[str, ...] = ()
+    """What they hold for: methods, and forget objectives with any retain regularizer; empty for all."""
 
 
 _FACTS = "the search on facts that SmolLM2-135M knew (docs/reproduction.md)"
 TABLE = (
     SizeDefault(1e6, 3e-4, 0.1, 20, 8, "the search of the demo's settings (docs/log.md)"),
-    SizeDefault(135e6, 3e-5, 0.05, 8, 4, _FACTS, objectives=("me",)),
-    SizeDefault(135e6, 1e-4, 0.2, 8, 4, _FACTS, objectives=("idk",)),
+    SizeDefault(135e6, 3e-5, 0.05, 8, 4, _FACTS, methods=("me",)),
+    SizeDefault(135e6, 1e-4, 0.2, 8, 4, _FACTS, methods=("idk+kl",)),
     SizeDefault(7e9, PUBLISHED_LR, 1.0, 5, 32, "published for models of 7 billion parameters (arXiv:2410.08109)"),
 )
-"""A row is added where a search was seen to forget and to keep the rest. Sizes and objectives without a row keep the
+"""A row is added where a search was seen to forget and to keep the rest. Sizes and methods without a row keep the
 published settings, which are the defaults."""
 _NEAR = 3
 """A row applies to models with up to this many times its parameters, and down to one part in this many."""
@@ -95,9 +95,9 @@ def starting_lr(parameters: int, method: str) -> float:
 
 
 def _rows(method: str) -> list[SizeDefault]:
-    """Those that hold for the forget objective of a method."""
-    objective = method.partition("+")[0]
-    return [each for each in TABLE if not each.objectives or objective in each.objectives]
+    """Those that hold for a method."""
+    names = {method, method.partition("+")[0]}
+    return [each for each in TABLE if not each.methods or names & {*each.methods}]
 
 
 def _size(each: SizeDefault) -> float:
