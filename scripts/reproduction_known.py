@@ -47,6 +47,8 @@ CANDIDATES: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
     "me+kl": ((3e-5, 6e-5), (0.05, 0.2)),
     "npo+kl": ((3e-5, 6e-5), (1.0,)),
     "idk+kl": ((1e-4,), (0.2,)),
+    "idk+gd": ((1e-4,), (0.2,)),
+    "me+gd": ((3e-5,), (0.05,)),
 }
 """Method -> learning rates and forget coefficients, all combinations of which are tried."""
 _KEYS = "train.lr", "forget_coeff"
