@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,8 @@ def picture(source: Path, out: Path) -> None:
     """
     figure, axes = pyplot.subplots(figsize=(WIDTH, 4.4))
     by_forget = _by_forget(source)
-    for method, color, mark in zip(CANDIDATES, SERIES, MARKERS, strict=False):
+    looks = zip(cycle(SERIES), (*MARKERS, "X"), strict=False)  # a color may come again with another mark
+    for method, (color, mark) in zip(CANDIDATES, looks, strict=False):
         for forget, runs in by_forget.items():
             points = [
                 (each["said_after"] / each["said_before"], each["kept"] / each["known"])

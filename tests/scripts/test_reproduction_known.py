@@ -94,5 +94,6 @@ def test_what_was_found_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out.splitlines()
     assert "| ME+KL | 3e-5 | 0.2 | 9 of 24 (20 before) | 1 | 99 of 100 (0.990) |" in printed
     assert "| ME+KL | 3e-5 | 0.2 | 3 of 24 (20 before) | 1 | 97 of 100 (0.970) |" in printed
+    assert len(script.CANDIDATES) <= len(script.MARKERS) + 1, "every method has a mark"
     script.picture(source, tmp_path / "known.svg")
     assert (tmp_path / "known.svg").read_text().startswith("<?xml")
