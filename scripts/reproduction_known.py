@@ -1,4 +1,4 @@
-"""Make SmolLM2-135M forget a person whom it knew before, and count what that costs: runs of docs/reproduction.md.
+"""Unlearn a person that SmolLM2-135M knows from pretraining, and count the facts it loses: docs/reproduction.md.
 
 python scripts/reproduction_known.py make runs/known docs/reproduction/known.json --model MODEL
 python scripts/reproduction_known.py table docs/reproduction/known.json
