@@ -34,7 +34,7 @@ def on_forget(state: str, leaks: int, likely: int = 0, n: int = 40) -> ForgetVer
     ("found", "start", "end", "short"),
     [
         (on_forget("forgot", 0), "It forgot: ", "no answer is still likely.", "forgot, 0/40"),
-        (on_forget("likely", 0, 7), "It no longer says it, but", "7 of them are still likely.", "still likely, 7/40"),
+        (on_forget("likely", 0, 7), "It does not say it, but", "7 of them are still likely.", "still likely, 7/40"),
         (on_forget("partly", 5, 7), "It forgot in part: ", "7 others are still likely.", "in part, 5/40 leak"),
         (on_forget("not", 30), "It did not forget: ", "30 after (75 %, 95 % interval 60 to 86 %).", "not, 30/40 leak"),
         (on_forget("undecided", 0), "There was little to forget", "correctly before.", "nothing known"),
@@ -96,6 +96,12 @@ def test_known_facts_are_said_to_be_facts(state: str, start: str) -> None:
 def test_the_heading_of_what_was_kept() -> None:
     assert kept_words(None)[0] == kept_words(on_retain("some", 20))[0] == "Kept"
     assert kept_words(on_retain("some", 20, own_answers=True))[0] == "Same as before"
+
+
+def test_a_line_counts_the_answers_that_are_still_likely() -> None:
+    forget = on_forget("partly", 4, likely=30)
+    found = Verdict(forget=forget, retain=on_retain("some", 20), answers_before={}, answers_after={})
+    assert verdict_line("GA", found)[0] == "GA forgot in part: gives 4 of 40 (30 still likely)"
 
 
 def test_a_line_says_both() -> None:

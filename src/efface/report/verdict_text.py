@@ -32,7 +32,7 @@ ANSWER_TYPES: Mapping[str, str] = {
 
 _FORGOT: Mapping[str, str] = {
     "forgot": "forgot",
-    "likely": "no longer says it, but still holds it likely",
+    "likely": "does not say it, but still holds it likely",
     "partly": "forgot in part",
     "not": "did not forget",
     "undecided": "had little to forget",
@@ -208,7 +208,8 @@ def verdict_line(name: str, verdict: Verdict) -> tuple[str, str]:
     if forget is None:
         forgot = f"{name}: {forget_sentence(None)}"
     else:
-        forgot = f"{name} {_FORGOT[forget.state]}: gives {forget.leaks.count:,} of {forget.leaks.n:,} answers to forget"
+        rest = f" ({forget.likely.count:,} still likely)" if forget.likely.count else " answers to forget"
+        forgot = f"{name} {_FORGOT[forget.state]}: gives {forget.leaks.count:,} of {forget.leaks.n:,}{rest}"
     if retain is None or retain.state == "undecided":
         return forgot, ""
     others = "other facts" if retain.known_facts else "others"
