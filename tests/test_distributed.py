@@ -27,10 +27,8 @@ def test_one_process_is_the_main_one_and_does_not_wait(monkeypatch):
         distributed.rank(),
         distributed.is_main_process(),
     ) == (1, 1, 0, True)
-    assert distributed.all_gather("mine") == ["mine"]
-    done = []
-    distributed.on_main_process(lambda: done.append(1))
-    assert done == [1]
+    assert distributed.all_gather("mine") == distributed.gather("mine") == ["mine"]
+    assert distributed.scatter(("a", "b")) == ["a", "b"]
 
 
 JOIN = """
@@ -40,7 +38,11 @@ from efface import distributed
 
 distributed.init_process_group("cpu")
 found = distributed.all_gather([distributed.rank(), distributed.local_rank(), distributed.__file__])
-distributed.on_main_process(lambda: Path(sys.argv[1]).write_text(json.dumps(found)))
+parts = distributed.all_gather(distributed.scatter("abc" if distributed.is_main_process() else None))
+gathered = distributed.gather(distributed.rank())
+received = distributed.all_gather(gathered)
+if distributed.is_main_process():
+    Path(sys.argv[1]).write_text(json.dumps([*found, parts, received]))
 """
 
 
@@ -63,6 +65,8 @@ def test_processes_of_torchrun_connect_import_the_tested_sources_and_end_without
     assert json.loads((tmp_path / "found.json").read_text()) == [
         [0, 0, distributed.__file__],
         [1, 1, distributed.__file__],
+        [["a", "c"], ["b"]],
+        [[0, 1], []],
     ]
 
 
@@ -90,25 +94,6 @@ def test_gloo_is_disconnected_before_python_ends(monkeypatch, tmp_path, device_t
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("total", [0, 1, 2, 7])
-def test_work_is_divided_and_results_come_back_in_order(monkeypatch, count, total):
-    seen = []
-
-    def indices_of(rank):
-        monkeypatch.setattr(distributed, "_group", distributed._Group(rank, count))
-        indices = list(range(rank, total, count))
-        seen.extend(indices)
-        return [index * 10 for index in indices]
-
-    parts = [indices_of(rank) for rank in range(count)]
-    monkeypatch.setattr(distributed, "all_gather", lambda _: parts)
-    assert distributed.map_over_ranks(total, lambda indices: [index * 10 for index in indices]) == [
-        10 * n for n in range(total)
-    ]
-    assert sorted(seen) == list(range(total))
 
 
 @pytest.mark.parametrize("words", ["[gloo/transport/tcp/pair.cc:547] Connection closed by peer", "NCCL error"])

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from efface.errors import EffaceError, first_line
 
@@ -131,12 +131,56 @@ def all_gather(value: T) -> list[T]:
         return [value]
     import torch.distributed as dist
 
-    if _group.before_exchange is not None:
-        _group.before_exchange()
     values: list[Any] = [None] * _group.world_size
-    with explain_lost_peer():
+    with _exchange():
         dist.all_gather_object(values, value, group=_group.cpu_group)
     return values
+
+
+def gather(value: T) -> list[T]:
+    """Send a Python object to the main process, the only one that then has the objects of all.
+
+    Args:
+        value: Of this process; can be pickled.
+
+    Returns:
+        The values of all processes by rank, in the main process; none in the others.
+
+    Raises:
+        DistributedError: Another process ended.
+    """
+    if _group.world_size == 1:
+        return [value]
+    import torch.distributed as dist
+
+    values: list[Any] | None = [None] * _group.world_size if is_main_process() else None
+    with _exchange():
+        dist.gather_object(value, values, group=_group.cpu_group)
+    return values or []
+
+
+def scatter(values: Sequence[T] | None) -> list[T]:
+    """Divide what the main process has among all.
+
+    Args:
+        values: Of the main process; None in the others.
+
+    Returns:
+        Every `world_size`th value from that of this process's rank on.
+
+    Raises:
+        DistributedError: Another process ended.
+    """
+    count = _group.world_size
+    if count == 1:
+        return list(values or ())
+    import torch.distributed as dist
+
+    parts = None if values is None else [list(values[of_rank::count]) for of_rank in range(count)]
+    own: list[Any] = [None]
+    with _exchange():
+        dist.scatter_object_list(own, parts, group=_group.cpu_group)
+    return cast("list[T]", own[0])
 
 
 def any_process(value: bool) -> bool:
@@ -185,27 +229,24 @@ def waiting_before_exchange(wait: Callable[[], None]) -> Iterator[None]:
         _group.before_exchange = None
 
 
-def on_main_process(work: Callable[[], None]) -> None:
-    """Run `work` in the main process only, where it counts as the only process; the others wait for it."""
-    if is_main_process():
-        with _as_only_process():
-            work()
-    barrier()
+@contextmanager
+def as_only_process() -> Iterator[None]:
+    """Inside, the world size is 1."""
+    global _group  # noqa: PLW0603
+    connected, _group = _group, _Group()
+    try:
+        yield
+    finally:
+        _group = connected
 
 
-def map_over_ranks(total: int, work: Callable[[list[int]], Sequence[T]]) -> list[T]:
-    """Divide pieces of work among the processes.
-
-    Args:
-        total: Number of pieces.
-        work: Takes the ascending indices of this process's pieces, and returns one result for each.
-
-    Returns:
-        The results of all pieces in order, in every process.
-    """
-    indices = list(range(_group.rank, total, _group.world_size))
-    by_rank = all_gather(list(work(indices)))
-    return [by_rank[index % _group.world_size][index // _group.world_size] for index in range(total)]
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """The context of an exchange of objects."""
+    if _group.before_exchange is not None:
+        _group.before_exchange()
+    with explain_lost_peer():
+        yield
 
 
 @contextmanager
@@ -234,17 +275,6 @@ def _is_lost_peer(error: RuntimeError) -> bool:
 
     words = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "Timed out", "NCCL")
     return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
-
-
-@contextmanager
-def _as_only_process() -> Iterator[None]:
-    """Inside, the world size is 1."""
-    global _group  # noqa: PLW0603
-    connected, _group = _group, _Group()
-    try:
-        yield
-    finally:
-        _group = connected
 
 
 def _disconnect() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from efface.evaluation.judging.judges import Judges, open_judges
 from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.evaluation.judging.nli_judge import EntailmentVerdict
 from efface.evaluation.likelihoods import likelihoods
+from efface.evaluation.record_files import read_record_sets
 from efface.schema import EvaluationSet, Item, Prompt
 from efface.scores import score_records
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
+from support import evaluated
+from support.processes import run_group
 
 FORGET = EvaluationSet(
     name="forget",
@@ -337,3 +341,51 @@ def test_smollm_knows_two_facts(real_models):
         assert sum(record.answer_logprobs) > sum(record.perturbed_logprobs[0])
         (alone,) = generate(model, formatter, [item.prompt], max_new_tokens=24, max_cache_tokens=1)
         assert (record.output, record.output_token_ids) == (alone.text, alone.token_ids)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The folder that two processes leave."""
+    folder = tmp_path_factory.mktemp("two")
+    for ended in run_group(tmp_path_factory.mktemp("logs"), 2, evaluated.work, folder):
+        assert ended.code == 0, ended.output[-3000:]
+    return folder
+
+
+def ranks(folder):
+    return [json.loads((folder / f"rank-{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
+
+
+@pytest.mark.slow
+def test_the_main_one_of_two_processes_writes_the_records_of_one_process(two):
+    before = evaluated.evaluated(1.0, before=None)
+    after = evaluated.evaluated(0.9, before=before)
+    numbers = {"answer_logprobs", "perturbed_logprobs"}
+    for stage, expected in ((evaluated.BEFORE, before), (evaluated.AFTER, after)):
+        found = read_record_sets(two / stage)
+        assert found.keys() == expected.keys()
+        for name, records in expected.items():
+            for mine, theirs in zip(found[name], records, strict=True):
+                assert mine.model_dump(exclude=numbers) == theirs.model_dump(exclude=numbers)
+                assert mine.answer_logprobs == pytest.approx(theirs.answer_logprobs, abs=1e-5)
+                for some, others in zip(mine.perturbed_logprobs, theirs.perturbed_logprobs, strict=True):
+                    assert some == pytest.approx(others, abs=1e-5)
+    assert any(record.cosine_before != 1 for record in after["retain"])  # the outputs before reached who compares
+
+
+@pytest.mark.slow
+def test_another_process_than_the_main_one_gets_no_records(two):
+    main, other = ranks(two)
+    assert main["sets"] == [[each.name for each in evaluated.SETS]] * 2
+    assert main["records"] == 2 * 15
+    assert other["sets"] == [[], []]
+    assert other["records"] == 0
+    assert other["received"] < main["received"] / 50
+
+
+@pytest.mark.slow
+def test_an_error_in_records_is_that_of_every_process(two):
+    main, other = ranks(two)
+    assert main["errors"] == other["errors"]
+    assert "'forget/0'" in main["errors"][0]
+    assert "not a number" in main["errors"][1]

@@ -21,6 +21,7 @@ from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.files.atomic import write_json
 from efface.files.folders import RunPaths
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
+from efface.main_process import from_main_process
 from efface.models.dtypes import dtype_name
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
@@ -79,7 +80,7 @@ def evaluate_model(
     if resume and folder.scores.is_file():
         remove_journal(folder.evaluating("all"))
         reporter.on_stage(f"evaluated already: {folder.root}")
-        return score_records(read_record_sets(folder.records_root), config.definition, custom_metrics(config.plugins))
+        return from_main_process(lambda: _score(config, read_record_sets(folder.records_root)))
     for warning in setup.judges.warnings:
         reporter.on_warning(warning)
     reporter.on_stage(f"evaluating {config.model}")
@@ -100,13 +101,17 @@ def evaluate_model(
                 on_ready=metadata.start,  # the results of each batch are written from now on
             )
         )
-        scores = score_records(records, config.definition, custom_metrics(config.plugins))
+        scores = from_main_process(lambda: _score(config, records))
     metadata.start()
     metadata.set_peak_memory(peak_memory(setup.device))
     write_record_sets(folder.records_root, records)
     write_json(folder.scores, {"schema": 1, "definition": config.definition, **scores.model_dump()})
     journal.remove()
     return scores
+
+
+def _score(config: EvaluationConfig, records: RecordSets) -> Scores:
+    return score_records(records, config.definition, custom_metrics(config.plugins))
 
 
 def prepare_evaluation(

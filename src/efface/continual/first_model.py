@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -14,6 +14,7 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.journal import remove_journal
 from efface.evaluation.judging.judges import open_judges
+from efface.main_process import from_main_process, on_main_process
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.records import Record, RecordSets
@@ -82,14 +83,15 @@ def first_records(
 
     Returns:
         Of each set that is not to be forgotten, all questions that any request scores; and the forget set of each
-        request as `forgotten-1` and so on.
+        request as `forgotten-1` and so on. The main process alone has records.
 
     Raises:
         EffaceError: A question leaves no space for an output, or a file cannot be written.
     """
-    known = folder.records_before()
-    missing = [_without(each, known.get(each.name, ())) for each in _all_sets(tasks, config.limit)]
-    missing = [each for each in missing if each.items]
+    known = on_main_process(folder.records_before) or {}
+    all_sets = _all_sets(tasks, config.limit)
+    asked = from_main_process(lambda: {name: {record.id for record in records} for name, records in known.items()})
+    missing = [each for each in (_without(each, asked.get(each.name, set())) for each in all_sets) if each.items]
     if not missing:
         remove_journal(folder.evaluating("before"))
         return known
@@ -112,7 +114,7 @@ def first_records(
                     journal=journal,
                 )
             )
-            known = {**known, each.name: [*known.get(each.name, ()), *made[each.name]]}
+            known = {**known, each.name: [*known.get(each.name, ()), *made.get(each.name, ())]}
             folder.write_records("before", known)
         journal.remove()
     return known
@@ -158,8 +160,7 @@ def _union(retain_set: EvaluationSet, tasks: Sequence[Task], limit: int | None) 
     return retain_set.model_copy(update={"items": tuple(items.values())})
 
 
-def _without(evaluation_set: EvaluationSet, known: Sequence[Record]) -> EvaluationSet:
-    ids = {record.id for record in known}
+def _without(evaluation_set: EvaluationSet, ids: Collection[str]) -> EvaluationSet:
     return evaluation_set.model_copy(
         update={"items": tuple(item for item in evaluation_set.items if item.id not in ids)}
     )

@@ -16,6 +16,7 @@ from efface.data.config import FileConfig, ForgetRequest, request_name
 from efface.data.file_settings import ColumnsConfig
 from efface.errors import EffaceError
 from efface.files.folder_lock import lock_folder
+from efface.main_process import from_main_process
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.records import Record
@@ -79,7 +80,8 @@ def run_queue(
         if request.number > 1 and queue.settings.keep_models == "last":
             folder.drop_model(request.number - 1, next_adapter=queue.settings.lora == "merge")
     names = [request_name(each) for each in queue.settings.requests]
-    found = continual_results(results, before, names, config.definition, custom_metrics(config.plugins))
+    metrics = custom_metrics(config.plugins)
+    found = from_main_process(lambda: continual_results(results, before, names, config.definition, metrics))
     folder.write_results(found)
     return found
 

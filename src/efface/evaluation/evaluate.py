@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from efface import distributed
 from efface.artifacts import Metric, UncountedMetric
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
@@ -16,7 +17,8 @@ from efface.evaluation.judging.judgments import NOT_ASKED, Judgment, SetItem, ju
 from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.evaluation.outputs import generate_outputs
-from efface.records import Record
+from efface.main_process import map_over_ranks, on_main_process
+from efface.records import Record, RecordSets
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter
 
@@ -41,8 +43,10 @@ def evaluate(
     progress: Progress | None = None,
     journal: Journal | None = None,
     on_ready: Callable[[], None] | None = None,
-) -> dict[str, list[Record]]:
+) -> RecordSets:
     """Evaluate a model on its device. Questions of all sets are batched together.
+
+    Of several processes, each asks and judges a part of the questions, and the main one alone gets the records.
 
     Args:
         model: A causal language model.
@@ -50,7 +54,7 @@ def evaluate(
         sets: Evaluation sets.
         config: Settings of generation and likelihoods.
         judges: The models that judge outputs.
-        before: Records of the model before unlearning; None if `model` is that model.
+        before: Records of the model before unlearning, which the main process reads; None if `model` is that model.
         questions: What `encode_evaluation` returned for these sets and a model of the same architecture; None to
             encode them now.
         progress: Called as the evaluation proceeds.
@@ -58,7 +62,7 @@ def evaluate(
         on_ready: Called once everything was checked, before anything is computed.
 
     Returns:
-        Set name -> records, in the order of the set's items.
+        Set name -> records, in the order of the set's items; no set in a process that is not the main one.
 
     Raises:
         EffaceError: When an answer or an output does not fit into the model, the model gives a log-probability that
@@ -67,49 +71,43 @@ def evaluate(
     report = progress or _ignore
     set_items = _set_items(sets, config)
     total = len(set_items)
-    outputs_before = None if before is None else _outputs_before(set_items, before)
-    if questions is None:
-        questions = encode_evaluation(model, formatter, sets, config)
-
+    own_before = None
+    if before is not None:
+        own_before = distributed.scatter(on_main_process(lambda: _outputs_before(set_items, before)))
+    encoded = encode_evaluation(model, formatter, sets, config) if questions is None else questions
     if on_ready is not None:
         on_ready()
     report("likelihoods", 0, total)
     answers = likelihoods(
         model,
-        questions,
+        encoded,
         max_tokens_per_forward=config.max_tokens_per_forward,
         journal=journal,
         progress=lambda share: report("likelihoods", share * total, total),
     )
     report("likelihoods", total, total)
-    generations = generate_outputs(
-        model,
-        formatter,
-        questions,
-        max_cache_tokens=config.max_cache_tokens,
-        engine=config.engine,
-        progress=lambda done: report("outputs", done, total),
-        journal=journal,
-    )
-    retokenized = retokenize(formatter.tokenizer, [generation.text for generation in generations])
-    report("judges", 0, total)
-    outputs = [generation.text for generation in generations]
-    judgments = judge_outputs(
-        set_items,
-        outputs,
-        outputs_before,
-        judges,
-        journal=journal,
-        progress=lambda share: report("judges", share * total, total),
-    )
-    report("judges", total, total)
 
-    records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}
-    for set_item, likelihood, generation, ids, judgment in zip(
-        set_items, answers, generations, retokenized, judgments, strict=True
-    ):
+    def ask(indices: list[int]) -> list[_Output]:
+        return _ask(
+            model,
+            formatter,
+            [set_items[index] for index in indices],
+            [encoded[index] for index in indices],
+            own_before,
+            config=config,
+            judges=judges,
+            journal=journal,
+            report=lambda stage, done, own: report(stage, done * total / own, total),
+        )
+
+    outputs = map_over_ranks(total, ask)
+    report("judges", total, total)
+    if not distributed.is_main_process():
+        return {}
+    records: RecordSets = {set_.name: [] for set_ in sets}
+    for set_item, likelihood, output in zip(set_items, answers, outputs, strict=True):
         records[set_item.set.name].append(
-            _record(set_item, likelihood, generation, ids, judgment, judges=judges, end_length=formatter.end_length)
+            _record(set_item, likelihood, output, judges=judges, end_length=formatter.end_length)
         )
     return records
 
@@ -132,6 +130,46 @@ def check_before_records(
 
 def _ignore(*_: object) -> None:
     pass
+
+
+class _Output(NamedTuple):
+    """What a model says to a question, and what is said about it."""
+
+    generation: Generation
+    retokenized: list[int]
+    judgment: Judgment
+
+
+def _ask(
+    model: Any,
+    formatter: PromptFormatter,
+    set_items: Sequence[SetItem],
+    questions: Sequence[EncodedQuestion],
+    before: Sequence[str] | None,
+    *,
+    config: EvaluateConfig,
+    judges: Judges,
+    journal: Journal | None,
+    report: Progress,
+) -> list[_Output]:
+    """Ask some questions, those of this process, and judge the outputs."""
+    generations = generate_outputs(
+        model,
+        formatter,
+        questions,
+        max_cache_tokens=config.max_cache_tokens,
+        engine=config.engine,
+        progress=lambda done: report("outputs", done, len(questions)),
+        journal=journal,
+    )
+    distributed.barrier()  # until the last output, a sharded model needs every process
+    texts = [generation.text for generation in generations]
+    report("judges", 0, 1)
+    judgments = judge_outputs(
+        set_items, texts, before, judges, journal=journal, progress=lambda share: report("judges", share, 1)
+    )
+    retokenized = retokenize(formatter.tokenizer, texts)
+    return [_Output(*fields) for fields in zip(generations, retokenized, judgments, strict=True)]
 
 
 def _set_items(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[SetItem]:
@@ -158,14 +196,12 @@ def _outputs_before(set_items: Sequence[SetItem], before: Mapping[str, Sequence[
 def _record(
     set_item: SetItem,
     likelihood: Likelihoods,
-    generation: Generation,
-    retokenized: list[int],
-    judgment: Judgment,
+    output: _Output,
     *,
     judges: Judges,
     end_length: int,
 ) -> Record:
-    item = set_item.item
+    item, judgment = set_item.item, output.judgment
     judge = KeyFactJudge if set_item.set.key_facts_only else judges.judge
     answer_length = len(likelihood.answer) - (0 if item.passage else end_length)  # without the end
     return Record(
@@ -173,9 +209,9 @@ def _record(
         id=item.id,
         question=item.question,
         answer=item.scored_answer,
-        output=generation.text,
-        output_token_ids=generation.token_ids,
-        retokenized_output_ids=retokenized,
+        output=output.generation.text,
+        output_token_ids=output.generation.token_ids,
+        retokenized_output_ids=output.retokenized,
         answer_logprobs=likelihood.answer,
         answer_predicted=likelihood.answer_predicted[:answer_length],
         paraphrased_logprobs=likelihood.paraphrased,

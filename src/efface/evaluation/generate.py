@@ -19,6 +19,7 @@ from efface.evaluation.decoding.kv_cache import max_cache_tokens_for
 from efface.evaluation.encode import check_position_limit
 from efface.evaluation.journal import Journal
 from efface.hardware.memory import free_memory
+from efface.main_process import from_main_process, map_over_ranks
 from efface.packing.forward import device_of, unwrap_peft
 from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.support import packing_unsupported_reason
@@ -53,7 +54,7 @@ def generate(
     max_cache_tokens: int | None,
     progress: Callable[[float], None] | None = None,
 ) -> list[Generation]:
-    """Encode prompts and decode each greedily; see `generate_from_ids`.
+    """Encode prompts and decode each greedily. With several processes, each decodes a part, and all get all outputs.
 
     Args:
         model: A causal language model, which may be wrapped by PEFT.
@@ -72,14 +73,20 @@ def generate(
     """
     encoded = formatter.encode_prompts(prompts)
     check_position_limit(model, encoded, max_new_tokens)
-    return generate_from_ids(
-        model,
-        formatter,
-        encoded,
-        max_new_tokens=max_new_tokens,
-        max_cache_tokens=max_cache_tokens,
-        progress=progress,
-    )
+    report = progress or _ignore
+
+    def decode(indices: list[int]) -> list[Generation]:
+        return generate_from_ids(
+            model,
+            formatter,
+            [encoded[index] for index in indices],
+            max_new_tokens=max_new_tokens,
+            max_cache_tokens=max_cache_tokens,
+            progress=lambda done: report(min(done * distributed.world_size(), len(encoded))),
+        )
+
+    generations = map_over_ranks(len(encoded), decode)
+    return from_main_process(lambda: generations)
 
 
 @torch.no_grad()
@@ -94,7 +101,7 @@ def generate_from_ids(
     progress: Callable[[float], None] | None = None,
     journal: Journal | None = None,
 ) -> list[Generation]:
-    """Decode greedily. With several processes, each decodes a part of the prompts, and all get all outputs.
+    """Decode greedily, in this process alone.
 
     Args:
         model: A causal language model, which may be wrapped by PEFT.
@@ -113,24 +120,17 @@ def generate_from_ids(
     Raises:
         EffaceError: When the GPU's memory does not hold one prompt and its output.
     """
-    report = progress or _ignore
-
-    def report_all_ranks(done: float) -> None:
-        report(min(done * distributed.world_size(), len(prompts)))
-
-    def decode(indices: list[int]) -> list[list[int]]:
-        return _decode_in_batches(
-            model,
-            [prompts[index] for index in indices],
-            formatter.stop_ids,
-            max_new_tokens=max_new_tokens,
-            max_cache_tokens=max_cache_tokens,
-            engine=engine,
-            progress=report_all_ranks,
-            journal=journal,
-        )
-
-    return [_generation(formatter, ids) for ids in distributed.map_over_ranks(len(prompts), decode)]
+    decoded = _decode_in_batches(
+        model,
+        prompts,
+        formatter.stop_ids,
+        max_new_tokens=max_new_tokens,
+        max_cache_tokens=max_cache_tokens,
+        engine=engine,
+        progress=progress or _ignore,
+        journal=journal,
+    )
+    return [_generation(formatter, ids) for ids in decoded]
 
 
 def resolve_max_cache_tokens(model: Any, setting: int | None) -> int:

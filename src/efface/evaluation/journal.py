@@ -14,6 +14,7 @@ from efface import distributed
 from efface.errors import EffaceError
 from efface.files.permissions import make_folder, settle
 from efface.files.safe_read import read_lines
+from efface.main_process import on_main_process
 
 
 class Journal:
@@ -101,7 +102,7 @@ def remove_journal(folder: Path) -> None:
         with suppress(OSError):
             folder.parent.rmdir()  # unless another stage has a folder in it
 
-    distributed.on_main_process(remove)
+    on_main_process(remove)
 
 
 def _to_line(value: object) -> str:

@@ -11,6 +11,7 @@ from efface import distributed
 from efface.errors import EffaceError
 from efface.evaluation.encode import EncodedQuestion, answer_texts
 from efface.evaluation.journal import Journal
+from efface.main_process import on_main_process
 from efface.packing.logprobs import answer_numbers, logprobs_and_predicted
 
 _JOURNALED = "answer tokens"
@@ -46,7 +47,7 @@ def likelihoods(
         progress: Called after each batch with the share of the answers that are done.
 
     Returns:
-        One for each question, in the same order.
+        One for each question, in the same order; none in a process that is not the main one.
 
     Raises:
         EffaceError: When a log-probability is not finite: no score can be computed from it.
@@ -72,7 +73,10 @@ def likelihoods(
             on_batch=on_batch,
         )
     )
-    return [_likelihoods(question, [next(tokens) for _ in question.answers]) for question in questions]
+    of_questions = on_main_process(
+        lambda: [_likelihoods(question, [next(tokens) for _ in question.answers]) for question in questions]
+    )
+    return of_questions or []
 
 
 def _likelihoods(question: EncodedQuestion, tokens: list[list[list[float]]]) -> Likelihoods:

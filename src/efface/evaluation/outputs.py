@@ -23,7 +23,7 @@ def generate_outputs(
     progress: Callable[[int], None],
     journal: Journal | None,
 ) -> list[Generation]:
-    """Decode greedily, questions of the same limit together.
+    """Decode greedily in this process, questions of the same limit together.
 
     Args:
         model: A causal language model.

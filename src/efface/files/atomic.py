@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 
 from efface import distributed
-from efface.distributed import on_main_process
 from efface.errors import EffaceError, first_line
 from efface.files.permissions import make_folder, settle
+from efface.main_process import on_main_process
 
 Recorder = Callable[[Path, Path], AbstractContextManager[None]]
 """From the path of a file or folder, and the complete one that will replace it, to a context of the replacement."""

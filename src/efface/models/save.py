@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from efface import distributed
 from efface.files.atomic import atomic_folder
 from efface.files.folders import RunPaths
+from efface.main_process import on_main_process
 from efface.models.dtypes import stored_dtype
 from efface.models.load import load_model
 from efface.models.lora import has_adapters, merge_adapter, write_adapter
@@ -35,7 +35,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: 
     Raises:
         EffaceError: Where a file cannot be written.
     """
-    distributed.on_main_process(lambda: _save_model(model, tokenizer, folder, source=source, name=name))
+    on_main_process(lambda: _save_model(model, tokenizer, folder, source=source, name=name))
 
 
 def _save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: str) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from efface import distributed
+from efface.main_process import from_main_process
 from efface.packing.forward import (
     cross_entropy_logprobs,
     device_of,
@@ -36,12 +37,13 @@ def answer_logprobs(
         max_tokens_per_forward: as for `answer_numbers`.
 
     Returns:
-        For each of `sequences`, in their order, one number for each token of its answer.
+        For each of `sequences`, in their order, one number for each token of its answer; in every process.
 
     Raises:
         EffaceError: as `answer_numbers`.
     """
-    return answer_numbers(model, sequences, cross_entropy_logprobs, max_tokens_per_forward=max_tokens_per_forward)
+    logprobs = answer_numbers(model, sequences, cross_entropy_logprobs, max_tokens_per_forward=max_tokens_per_forward)
+    return from_main_process(lambda: logprobs)
 
 
 def logprobs_and_predicted(logits: Tensor, targets: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ def answer_numbers(
     """Compute numbers of each answer token from the logits that predict it, with dropout off.
 
     A prefix that several sequences of a forward pass share, such as the question of several answers, is computed
-    once. Several processes compute a part each, and all of them return everything.
+    once. Several processes compute a part each, and the main one returns everything.
 
     Args:
         model: a causal language model, possibly inside PEFT.
@@ -83,7 +85,8 @@ def answer_numbers(
         on_batch: called with the results of each batch, by the key of the sequence.
 
     Returns:
-        For each of `sequences`, in their order, a number for each token of its answer, or a list of C.
+        For each of `sequences`, in their order, a number for each token of its answer, or a list of C; none in a
+        process that is not the main one.
 
     Raises:
         EffaceError: the memory of the GPU is too small for a single sequence.
@@ -117,9 +120,9 @@ def answer_numbers(
             by_index.update(zip(batch, numbers, strict=True))
             if on_batch is not None:
                 on_batch({sequences[index].key: values for index, values in zip(batch, numbers, strict=True)})
-    for of_rank in distributed.all_gather(by_index):
+    for of_rank in distributed.gather(by_index):
         by_index.update(of_rank)
-    return [by_index[index] for index in range(len(sequences))]
+    return [by_index[index] for index in range(len(sequences))] if distributed.is_main_process() else []
 
 
 class _PackingAhead:

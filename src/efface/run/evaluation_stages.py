@@ -21,6 +21,7 @@ from efface.evaluation.journal import Journal, remove_journal
 from efface.evaluation.judging.judges import Judges
 from efface.files.folders import epoch_stage
 from efface.hardware.memory import trim_freed_memory
+from efface.main_process import from_main_process, on_main_process
 from efface.models.dtypes import dtype_name
 from efface.models.folder import combined_sha256, model_sha256
 from efface.models.load_parallel import load_to_evaluate
@@ -38,7 +39,8 @@ from efface.train.distribution.parallel import ParallelModel
 class EvaluationStages:
     """Evaluates the models of one run, all in the same way.
 
-    Every stage writes its records and is skipped where these are on disk already.
+    Every stage writes its records and is skipped where these are on disk already. Of several processes, the main one
+    alone has them: elsewhere, what is returned has no sets.
     """
 
     folder: RunFolder
@@ -67,7 +69,7 @@ class EvaluationStages:
 
         Args:
             model: The model before unlearning.
-            given: Its records, where they were already made elsewhere: set name -> records.
+            given: Its records, where they were already made elsewhere: set name -> records, in the main process.
 
         Raises:
             EffaceError: A question leaves no space for an output, or a file cannot be written.
@@ -143,18 +145,19 @@ class EvaluationStages:
     def _digest(self, folder: Path) -> str:
         """A digest of a model: of its sums in the manifest, without reading it again, where the manifest has them."""
         sums = self.metadata.sums_below(folder)
-        return distributed.all_gather(combined_sha256(sums) if sums else model_sha256(folder))[0]
+        return from_main_process(lambda: combined_sha256(sums) if sums else model_sha256(folder))
 
     def _journal(self, stage: str, model: str) -> Journal:
         """The batches of a stage that are on disk, and where further ones go."""
         return open_journal(self.folder.evaluating(stage), model, self.config, device=self.device, dtype=self.dtype)
 
     def _read(self, stage: str, when: str) -> RecordSets | None:
-        known = self.folder.read_records(stage, [each.name for each in self.sets])
-        if known is not None:
-            remove_journal(self.folder.evaluating(stage))
-            self.reporter.on_stage(f"evaluated {when} already: {self.folder.records(stage)}")
-        return known
+        known = on_main_process(lambda: self.folder.read_records(stage, [each.name for each in self.sets]))
+        if not from_main_process(lambda: known is not None):
+            return None
+        remove_journal(self.folder.evaluating(stage))
+        self.reporter.on_stage(f"evaluated {when} already: {self.folder.records(stage)}")
+        return known or {}
 
     def _evaluate(self, parallel_model: ParallelModel, *, before: RecordSets | None, journal: Journal) -> RecordSets:
         return parallel_model.forward_in_step(

@@ -24,6 +24,7 @@ from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import likelihoods
 from efface.files.atomic import write_text
 from efface.files.safe_read import parse_json
+from efface.main_process import from_main_process
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
@@ -187,7 +188,7 @@ def _prefers(model: Any, formatter: PromptFormatter, facts: Sequence[Item], conf
     found = likelihoods(
         model, encode_questions(formatter, scored), max_tokens_per_forward=config.max_tokens_per_forward
     )
-    return [mean(each.answer) > max(map(mean, each.perturbed)) for each in found]
+    return from_main_process(lambda: [mean(each.answer) > max(map(mean, each.perturbed)) for each in found])
 
 
 def placeholder_answers(data: DataConfig, forget: Sequence[Item], config: EvaluateConfig) -> dict[str, str]:

@@ -15,6 +15,7 @@ from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.evaluation.judging.judges import Judges, open_judges
 from efface.hardware.device import peak_memory
+from efface.main_process import from_main_process
 from efface.models.dtypes import evaluation_dtype
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
@@ -56,7 +57,8 @@ def run(
         data_dir: Where benchmarks are stored; None for the default.
         resume: Continue a run of the same settings that was stopped in `out`.
         reporter: Gets stages, steps, progress and warnings.
-        before: Records of the same model under the same settings, where they were already made: set name -> records.
+        before: Records of the same model under the same settings, where they were already made: set name -> records,
+            in the main process.
         downstream: Scores of the same model on the downstream tasks, where they were already made.
         judges: The models that judge outputs under these settings, where they were already opened.
 
@@ -85,7 +87,8 @@ def run(
     downstream_before = None if tasks is None else tasks.before(opened.model, downstream)
     records_before = evaluation.before(opened.parallel_model, before)
     del opened
-    scores_before = score_records(records_before, config.definition, metrics)  # now: a custom metric may fail
+    # now: a custom metric may fail
+    scores_before = from_main_process(lambda: score_records(records_before, config.definition, metrics))
     snapshots = _epoch_snapshots(config, prepared, folder)
     bound = keep_bound(config, prepared, folder, records_before)
     unlearn_model(
@@ -103,19 +106,22 @@ def run(
         trajectory, records_after = None, evaluation.after(records_before)
     else:
         trajectory, records_after = score_epochs(evaluation, snapshots, records_before, config.definition, metrics)
-    results = Results(
-        definition=config.definition,
-        method=config.method,
-        before=scores_before,
-        after=score_records(records_after, config.definition, metrics),
-        verdict=verdict(
-            judge_records(records_before, prepared.task.refusals),
-            judge_records(records_after, prepared.task.refusals),
-            own_answers=config.data.retain == MODEL_ANSWERS,
-        ),
-        trajectory=trajectory,
-        downstream=tasks.results(downstream_before) if tasks and downstream_before else None,
-        keep=kept,
+    downstream_results = tasks.results(downstream_before) if tasks and downstream_before else None
+    results = from_main_process(
+        lambda: Results(
+            definition=config.definition,
+            method=config.method,
+            before=scores_before,
+            after=score_records(records_after, config.definition, metrics),
+            verdict=verdict(
+                judge_records(records_before, prepared.task.refusals),
+                judge_records(records_after, prepared.task.refusals),
+                own_answers=config.data.retain == MODEL_ANSWERS,
+            ),
+            trajectory=trajectory,
+            downstream=downstream_results,
+            keep=kept,
+        )
     )
     if kept is not None:
         metadata.add_note(keep_sentence(kept))

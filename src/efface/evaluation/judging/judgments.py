@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.journal import Journal
 from efface.evaluation.judging.judges import Judges
@@ -53,7 +52,7 @@ def judge_outputs(
     journal: Journal | None,
     progress: Callable[[float], None],
 ) -> list[Judgment]:
-    """Judge every output of a question that was asked; with several processes, each judges a part.
+    """Judge every output of a question that was asked, in this process.
 
     Args:
         set_items: The questions.
@@ -70,22 +69,17 @@ def judge_outputs(
         EffaceError: The GPU's memory does not hold these models and the evaluated one.
     """
     asked = [index for index, set_item in enumerate(set_items) if set_item.set.max_new_tokens != 0]
-
-    def judge(positions: list[int]) -> list[Judgment]:
-        indices = [asked[position] for position in positions]
-        part = [set_items[index] for index in indices]
-        part_before = None if before is None else [before[index] for index in indices]
-        said = [outputs[index] for index in indices]
-        return _judge(part, said, part_before, judges, journal=journal, progress=progress)
-
+    items, said = [set_items[index] for index in asked], [outputs[index] for index in asked]
+    said_before = None if before is None else [before[index] for index in asked]
     try:
-        judged = dict(zip(asked, map_over_ranks(len(asked), judge), strict=True))
-        return [judged.get(index, _NOT_JUDGED) for index in range(len(set_items))]
+        judgments = _judge(items, said, said_before, judges, journal=journal, progress=progress)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             "the GPU's memory does not hold both the evaluated model and the models that judge outputs; set "
             "evaluate.embedder=none, evaluate.judge=key-facts or evaluate.gibberish_detector=none, or use device=cpu"
         ) from error
+    judged = dict(zip(asked, judgments, strict=True))
+    return [judged.get(index, _NOT_JUDGED) for index in range(len(set_items))]
 
 
 def _judge(

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from efface.artifacts import Manifest
 from efface.config.parse import to_yaml
-from efface.distributed import on_main_process
 from efface.files.atomic import atomic_file, record_in, to_json
 from efface.files.sums import CHECKPOINTS, RECORDED, SUMS_FILE, file_sum, folder_sums, text_sum
+from efface.main_process import on_main_process
 from efface.run.folder import RunFolder
 from efface.run.model_answers import write_answers
 

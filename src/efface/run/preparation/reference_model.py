@@ -15,6 +15,7 @@ from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.hub import has_tokenizer
+from efface.main_process import from_main_process
 from efface.models.folder import load_model_config, model_folder, model_sha256
 from efface.models.open import OpenedModel
 from efface.models.tokenizer import load_tokenizer, model_tokenizer
@@ -172,15 +173,15 @@ def _logprobs(
     made_by: dict[str, str],
     read: _ForwardWithReference,
 ) -> CachedLogprobs:
-    known = None
-    if distributed.is_main_process() and folder.reference_logprobs.is_file():
-        known = CachedLogprobs.load(folder.reference_logprobs, made_by=made_by)
-    if (known := distributed.all_gather(known)[0]) is not None:  # the others may not see the file
+    path = folder.reference_logprobs
+    # the others may not see the file
+    known = from_main_process(lambda: CachedLogprobs.load(path, made_by=made_by) if path.is_file() else None)
+    if known is not None:
         return known
     views = trainer.objective.sequence_reference_views
     seen = [example[view] for step in steps for example in step for view in views]
     logprobs = read(lambda model: CachedLogprobs.compute(model, seen, max_tokens_per_forward=trainer.budget.tokens))
-    logprobs.save(folder.reference_logprobs, made_by=made_by)
+    logprobs.save(path, made_by=made_by)
     return logprobs
 
 
@@ -191,13 +192,13 @@ def _kl_mode(
     chosen = trainer.config.kl_reference
     if chosen != "auto":
         return chosen
-    written = any(trainer.checkpoints.glob("reference*.safetensors"))
-    if distributed.all_gather(written)[0]:
+    if from_main_process(lambda: any(trainer.checkpoints.glob("reference*.safetensors"))):
         return "cached"
-    if distributed.all_gather(checkpoint.latest(trainer.checkpoints))[0] is not None:  # by a run without such a file
+    # by a run without such a file
+    if from_main_process(lambda: checkpoint.latest(trainer.checkpoints)) is not None:
         return "live"
     needed = sum(distributed.all_gather(stored_bytes(trainer.model, reads)))
-    free = distributed.all_gather(shutil.disk_usage(folder.root).free)[0]
+    free = from_main_process(lambda: shutil.disk_usage(folder.root).free)
     if needed <= free // _DISK_SHARE:
         return "cached"
     instead = "the model without its adapters" if adapter_off else "a second model in memory"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from efface.artifacts import EpochScores, Trajectory
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
+from efface.main_process import from_main_process
 from efface.records import RecordSets
 from efface.run.evaluation_stages import EvaluationStages, free_models
 from efface.run.selection.epoch_snapshots import EpochSnapshots
@@ -34,7 +35,7 @@ def score_epochs(
         metrics: Custom metrics.
 
     Returns:
-        The scores, and the records of the model that is left.
+        The scores, and the records of the model that is left, which the main process alone has.
 
     Raises:
         EffaceError: The weights of an epoch are missing, a custom metric fails, or a file cannot be written.
@@ -42,19 +43,24 @@ def score_epochs(
     # the last epoch first, while its model is the one in the run's folder
     order = dict.fromkeys((snapshots.last, *snapshots.epoch_ends.values()))
     records = {epoch: evaluation.after_epoch(epoch, before, snapshots) for epoch in order}
-    scored = [
-        EpochScores(epoch=epoch, step=step, scores=score_records(records[epoch], definition_name, metrics))
-        for step, epoch in snapshots.epoch_ends.items()
-    ]
-    index = best_index([each.scores for each in scored])
-    best_epoch = None if index is None else scored[index].epoch
-    kept = snapshots.last if evaluation.config.select_epoch == "last" or best_epoch is None else best_epoch
-    folder = evaluation.folder
+    select_last = evaluation.config.select_epoch == "last"
+
+    def select() -> Trajectory:
+        scored = [
+            EpochScores(epoch=epoch, step=step, scores=score_records(records[epoch], definition_name, metrics))
+            for step, epoch in snapshots.epoch_ends.items()
+        ]
+        index = best_index([each.scores for each in scored])
+        best = None if index is None else scored[index].epoch
+        return Trajectory(epochs=scored, best=best, kept=snapshots.last if select_last or best is None else best)
+
+    trajectory = from_main_process(select)
+    kept, folder = trajectory.kept, evaluation.folder
     if kept != snapshots.last and folder.read_results() is None:  # a complete run has that model already
         snapshots.rebuild(kept, folder.model)
         free_models()
     folder.write_records("after", records[kept])
-    return Trajectory(epochs=scored, best=best_epoch, kept=kept), records[kept]
+    return trajectory, records[kept]
 
 
 def check_epoch_selection(config: RunConfig, task: Task | None) -> None:

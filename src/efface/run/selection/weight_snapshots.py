@@ -17,6 +17,7 @@ from efface import distributed
 from efface.errors import EffaceError
 from efface.files.atomic import atomic_folder
 from efface.files.tensor_file import TensorFile
+from efface.main_process import on_main_process
 from efface.models.dtypes import stored_dtype
 from efface.models.load import load_model
 from efface.models.lora import add_adapters
@@ -94,7 +95,7 @@ class WeightSnapshots:
         Raises:
             EffaceError: The snapshot is missing, or the disk is full.
         """
-        distributed.on_main_process(lambda: self._rebuild(name, folder))
+        on_main_process(lambda: self._rebuild(name, folder))
 
     def _rebuild(self, name: str, folder: Path) -> None:
         stored = self.folder / name / _WEIGHTS

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from efface import distributed
 from efface.distributed import DistributedError
 from efface.errors import EffaceError, first_line
 from efface.files.sums import checkpoint_problem
 from efface.frozen import FrozenModel
+from efface.main_process import from_main_process
 from efface.train.distribution.parallel import ParallelModel
 
 _NAME = re.compile(r"step-(\d+)")
@@ -94,7 +94,7 @@ def load(parallel_model: ParallelModel, path: Path, *, last_step: int | None = N
             f"checkpoint {path} is beyond the last step, {last_step}, so this training did not write it; remove it, "
             "then continue with --resume"
         )
-    problem = distributed.all_gather(checkpoint_problem(path) if distributed.is_main_process() else None)[0]
+    problem = from_main_process(lambda: checkpoint_problem(path))
     if problem is not None:
         raise EffaceError(f"checkpoint {path} does not load ({problem}); remove it to start from scratch")
     is_old = not (path / _STATE).is_file() and (path / _OLD_SCHEDULER).is_file()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from efface import distributed
+from efface.main_process import from_main_process
 from efface.train.config import TrainConfig
 
 
@@ -28,4 +28,4 @@ class CheckpointTimer:
         """Whether a checkpoint is written after this step. Every process must call this; all get the same answer."""
         if self._steps is not None:
             return step % self._steps == 0
-        return distributed.all_gather(time.monotonic() - self._start >= self._seconds)[0]
+        return from_main_process(lambda: time.monotonic() - self._start >= self._seconds)
