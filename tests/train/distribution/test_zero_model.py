@@ -1,4 +1,4 @@
-"""Two processes over gloo with DeepSpeed's ZeRO-3: the results of one process."""
+"""Two and four processes over gloo with DeepSpeed's ZeRO-3: the results of one process."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    """The folder with the results of two processes, made once."""
+@pytest.fixture(scope="module", params=[2, 4])
+def together(request, tmp_path_factory):
+    """The folder with the results of this number of processes, made once."""
     folder = tmp_path_factory.mktemp("zero")
-    for ended in processes.run_group(folder, 2, zero.work, folder):
+    for ended in processes.run_group(folder, request.param, zero.work, folder):
         assert ended.code == 0, ended.output[-3000:]
     return folder
 
@@ -58,7 +58,7 @@ def test_the_losses_and_weights_of_one_process_after_twenty_steps(together, tmp_
 
 
 @pytest.mark.slow
-def test_any_number_of_processes_resume_where_two_stopped(together, tmp_path):
+def test_any_number_of_processes_resume_where_others_stopped(together, tmp_path):
     config = TrainConfig(lr=1e-3, save_steps=3)
     weights, logs = zero.train("ga+gd", config, tmp_path)
     rows, trained = results(together, zero.RESUMED)
