@@ -35,7 +35,7 @@ def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsy
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("ME+GD", "IDK+AP", "GA+GD", "IDK+GD", "Forget set", "Retain set"))
     assert "• me+gd: unlearning with me+gd" in printed
-    order = ["Forget set", "Answers by set", "answers to forget", "report: ", "next: "]
+    order = ["Forget set", "Answers by set", ": gives ", "report: ", "next: "]
     assert sorted(order, key=" ".join(printed.split()).rindex) == order, "what is longest comes first"
     assert f"report: {out / 'report.html'}" in printed
     assert (out / "report.html").read_text().count('<article class="headline">') == len(METHODS)
