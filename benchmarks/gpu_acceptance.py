@@ -36,7 +36,7 @@ from record import commit
 
 PARTS: Mapping[int, Sequence[Plan]] = {
     1: (correctness.gpu_tests, correctness.small_runs),
-    2: (step_costs.of_1b, step_costs.in_float32, step_costs.of_7b, step_costs.of_135m),
+    2: (step_costs.of_1b, step_costs.in_float32, step_costs.of_7b, step_costs.of_135m, step_costs.with_kernels),
     3: (training.full_7b, training.lora_of_7b, training.full_1b),
     4: (evaluation.of_1b, evaluation.of_7b),
     5: (timeline.of_1b, timeline.of_7b, timeline.of_135m),

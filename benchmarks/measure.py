@@ -21,6 +21,7 @@ from efface.packing.support import packing_unsupported_reason
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
 from efface.train.batches.micro_batches import TrainingExample
+from efface.train.config import Kernels
 from efface.train.step import Losses, batch_losses
 from padded_baseline import padded_losses
 from shapes import Shape, build_model
@@ -50,6 +51,8 @@ class Setting:
     max_tokens_per_forward: int | None
     """Maximum tokens in one packed forward pass; None: all of the step."""
     repeats: int
+    kernels: Kernels = "torch"
+    """What computes the layers of the packed step."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Measured:
     retain_loss: float
     reference_seconds: float | None
     """Time to compute the cached reference of this step, once, outside the step; None if nothing is cached."""
+    first_seconds: float | None = None
+    """The first step, in which kernels may be compiled; None where it was not timed."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
+from efface.train.config import Kernels, TrainConfig
+from efface.train.kernels import check_kernels
 from measure import Setting
 from shapes import SHAPES
 from workload import Workload, load_workload
@@ -32,6 +35,9 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-tokens-per-forward", type=positive, help="maximum tokens in one packed forward pass (default: all)"
     )
+    parser.add_argument(
+        "--kernels", choices=get_args(Kernels), default="torch", help="train.kernels of the packed step (default torch)"
+    )
     parser.add_argument("--tokenizer", type=Path, help="local folder (default: a BPE trained on the text)")
 
 
@@ -46,22 +52,27 @@ def step_setting(options: argparse.Namespace) -> Setting:
     """The setting of the options of `add_step_options`.
 
     Raises:
-        EffaceError: The method is unknown, or there is no GPU.
+        EffaceError: The method is unknown, or there is no GPU or nothing for these kernels.
     """
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise EffaceError("--device cuda: torch sees no CUDA device on this machine; use --device cpu")
+    check_kernels(TrainConfig(kernels=options.kernels), torch.device(device))
+    optimizer = options.optimizer or ("none" if options.shape == "7b" else "adamw")
+    if options.kernels != "torch" and optimizer == "none":
+        raise EffaceError(f"--kernels {options.kernels} is for steps of training; use --optimizer adamw")
     return Setting(
         shape=SHAPES[options.shape],
         method=objective(options.method, ObjectiveConfig()).name,
         device=device,
         dtype=options.dtype or ("bfloat16" if device == "cuda" else "float32"),
-        optimizer=options.optimizer or ("none" if options.shape == "7b" else "adamw"),
+        optimizer=optimizer,
         checkpointing=options.checkpointing,
         max_tokens_per_forward=options.max_tokens_per_forward,
         repeats=options.repeats,
+        kernels=options.kernels,
     )
 
 

@@ -25,6 +25,7 @@ def record(report: Mapping[str, Any], results: Path = RESULTS) -> None:
 def _numbers(report: Mapping[str, Any]) -> list[tuple[str, float, str]]:
     setting = [report["shape"], report["method"], report["dtype"], report["optimizer"]]
     setting += ["checkpointing"] if report["checkpointing"] else []
+    setting += [f"kernels {report['kernels']}"] if report.get("kernels", "torch") != "torch" else []
     name = f"{report.get('what', 'step cost')} {' '.join(setting)}"
     numbers = [
         (f"{name}: {contender} {key}", report[contender][key], unit)

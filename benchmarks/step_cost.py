@@ -61,6 +61,7 @@ def describe(setting: Setting, workload: Workload) -> dict[str, Any]:
         "method": setting.method,
         "dtype": setting.dtype,
         "optimizer": setting.optimizer,
+        "kernels": setting.kernels,
         "checkpointing": setting.checkpointing,
         "max_tokens_per_forward": setting.max_tokens_per_forward,
         "items": len(workload.examples),

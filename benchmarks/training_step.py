@@ -63,6 +63,7 @@ def measure_training(setting: Setting, examples: Sequence[TrainingExample]) -> M
         forget_loss=first.forget,
         retain_loss=first.retain,
         reference_seconds=cached.seconds if cached else None,
+        first_seconds=first.seconds,
     )
 
 
@@ -74,6 +75,7 @@ def _train_config(setting: Setting) -> TrainConfig:
         gradient_checkpointing=setting.checkpointing,
         max_tokens_per_forward=setting.max_tokens_per_forward or 10**9,
         save_steps=10**9,
+        kernels=setting.kernels,
     )
 
 

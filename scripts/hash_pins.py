@@ -94,10 +94,11 @@ def divide(everything: Mapping[str, str], runtime: Iterable[str], build: Iterabl
     """
     cuda = {name for name in everything if _CUDA.match(name)}
     needed, tools = set(runtime) - cuda, set(build)
+    developed = everything.keys() - needed - tools - (cuda - {"triton"})  # which tests also use without CUDA
     files = {
         "runtime.txt": ("efface and its extras for users", needed),
         "build.txt": ("what builds packages that come as source, and efface itself", tools),
-        "development.txt": ("what tests and documentation need besides", everything.keys() - needed - tools - cuda),
+        "development.txt": ("what tests and documentation need besides", developed),
         "cuda.txt": ("what the CUDA build of torch needs besides, on Linux", cuda),
     }
     return {

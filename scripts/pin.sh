@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Resolve every dependency of efface and of its build again, in a new environment, and write constraints.txt and, with
 # the SHA-256 of every file, requirements/*.txt.
-# torch stays at the version in constraints.txt: changing it is a decision, not an update.
+# torch stays at the version in constraints.txt: changing it is a decision, not an update. triton, which is installed for
+# liger-kernel, stays at the version that the CUDA build of torch needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-grep '^torch==' constraints.txt >"$work/torch.txt"
+grep -E '^(torch|triton)==' constraints.txt >"$work/torch.txt"
 build_requirement=$(sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml)
 
 "${PYTHON:-python3}" -m venv "$work/venv"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import get_args
 
 import torch
 
 from acceptance.sizes import METHODS, Sizes
-from acceptance.stages import Measurements, Row, free_unused_memory
+from acceptance.stages import Measurements, Row, SkippedError, free_unused_memory
+from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import View
 from efface.train.batches.micro_batches import TrainingExample
+from efface.train.config import Kernels, TrainConfig
+from efface.train.kernels import check_kernels
 from measure import Contender, Device, Dtype, Measured, Optimizer, Setting, measure
 from step_cost import compare
 from workload import load_workload
@@ -35,6 +39,16 @@ def of_7b(sizes: Sizes, device: Device) -> Measurements:
 def of_135m(sizes: Sizes, device: Device) -> Measurements:
     """Two methods at 135M: here a step is mostly launching."""
     return _steps(sizes, device, "135M", ("idk+ap", "me+gd"))
+
+
+def with_kernels(sizes: Sizes, device: Device) -> Measurements:
+    """The packed step with other kernels, beside the same with those of torch."""
+    return {
+        f"step of {model} with kernels {kernels}": partial(_beside_torch, sizes, device, model, kernels)
+        for model in ("135M", "1B")
+        for kernels in get_args(Kernels)
+        if kernels != "torch"
+    }
 
 
 def in_float32(sizes: Sizes, device: Device) -> Measurements:
@@ -91,6 +105,28 @@ def _compared(packed: Setting, padded: Setting, items: int, published: float | N
         second = "does not fit into the device's memory"
     row = compare(first, second)
     return row if published is None else {**row, "speedup_over_published": published / first.seconds}
+
+
+def _beside_torch(sizes: Sizes, device: Device, model: str, kernels: Kernels) -> Row:
+    """Seconds of both; skipped where a GPU, a package or a compiler is missing."""
+    try:
+        check_kernels(TrainConfig(kernels=kernels), torch.device(device))
+    except EffaceError as error:
+        raise SkippedError(str(error)) from error
+    dtype: Dtype = "bfloat16" if device == "cuda" else "float32"
+    plain = _setting(sizes, device, model, dtype=dtype, repeats=sizes.repeats)("idk+ap")
+    examples = _examples(plain.method, sizes.items)
+    without = measure("packed", plain, examples)
+    free_unused_memory()
+    other = measure("packed", replace(plain, kernels=kernels), examples)
+    return {
+        "seconds": other.seconds,
+        "first_seconds": other.first_seconds,
+        "peak_bytes": other.peak_bytes,
+        "speedup_over_torch": without.seconds / other.seconds,
+        "peak_bytes_of_torch": without.peak_bytes,
+        "loss_difference": compare(other, without)["loss_difference"],
+    }
 
 
 def _loss_difference(setting: Setting, items: int) -> Row:

@@ -81,10 +81,12 @@ def test_a_part_is_rehearsed(part, small, monkeypatch, tmp_path, capfd):
     assert found["versions"].keys() >= {"torch", "transformers", "efface", "torchao", "bitsandbytes"}
     assert found["measurements"]
     for name, row in found["measurements"].items():
-        assert row.keys().isdisjoint({"failed", "skipped", "cut off"}), (name, row)
+        assert row.keys().isdisjoint({"failed", "cut off"}), (name, row)
+    skipped = [name for name, row in found["measurements"].items() if "skipped" in row]
+    assert skipped == ([f"step of {model} with kernels liger" for model in ("135M", "1B")] if part == 2 else [])
     shown = capfd.readouterr().out
     assert shown.count("| rehearsed") == sum(goal.part == part for goal in GOALS)
-    assert "not measured" not in shown
+    assert ("not measured" in shown) == bool(skipped)
 
 
 def test_every_part_names_the_measurements_of_its_goals_in_real_sizes():

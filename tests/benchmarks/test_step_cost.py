@@ -21,6 +21,7 @@ from efface.objectives.method import objective
 from efface.text.sequence import TokenizedSequence
 from measure import Measured, Setting, measure
 from shapes import SHAPES, Shape, build_model
+from support.messages import assert_names
 from workload import load_workload
 
 ITEMS = 6
@@ -226,6 +227,14 @@ def test_what_does_not_fit_is_reported(measured, capsys):
 def test_unknown_method_is_refused(capsys):
     assert step_cost.main(["--shape", "tiny", "--method", "em+gd"]) == 2
     assert "did you mean 'me+gd'" in capsys.readouterr().err
+
+
+def test_kernels_that_this_machine_or_the_step_cannot_have_are_refused(capsys):
+    step = ["--shape", "tiny", "--method", "me+gd", "--device", "cpu", "--kernels"]
+    assert step_cost.main([*step, "liger"]) == 2
+    assert_names(capsys.readouterr().err, "liger", "CUDA")
+    assert step_cost.main([*step, "compiled", "--optimizer", "none"]) == 2
+    assert_names(capsys.readouterr().err, "--kernels compiled", "--optimizer adamw")
 
 
 def test_record_appends_one_row_per_number(tmp_path, synthetic):

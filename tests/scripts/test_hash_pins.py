@@ -62,6 +62,6 @@ def test_each_package_is_in_the_file_that_needs_it(script: dict[str, Any]) -> No
     assert found == {
         "runtime.txt": ["packaging", "torch"],
         "build.txt": ["hatchling", "packaging"],
-        "development.txt": ["pytest"],
+        "development.txt": ["pytest", "triton"],
         "cuda.txt": ["nvidia-nccl-cu13", "triton"],
     }

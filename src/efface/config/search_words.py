@@ -40,6 +40,7 @@ SEARCH_WORDS: dict[str, tuple[str, ...]] = {
     "train.precision": ("bf16", "fp16", "mixed precision", "dtype", "torch_dtype"),
     "train.autocast": ("amp", "mixed precision", "master weights", "fp32 copies"),
     "train.optimizer": ("optim", "adam", "adamw", "8bit adam", "paged"),
+    "train.kernels": ("liger", "torch.compile", "triton", "fused"),
     "train.gradient_checkpointing": ("activation checkpointing", "recompute", "out of memory"),
     "train.max_tokens_per_forward": ("out of memory", "micro-batch", "oom", "packing"),
     "train.memory_gib": ("out of memory", "memory limit", "vram"),

@@ -30,6 +30,7 @@ _EXTRAS = {
     "bitsandbytes": ("quantized", "train.lora.bits"),
     "torchao": ("lowmem", "train.optimizer=adamw8bit"),
     "deepspeed": ("deepspeed", "train.sharding=zero3"),
+    "liger_kernel": ("liger", "train.kernels=liger"),
     "optuna": ("tune", "efface tune"),
 }
 """Package -> the extra that installs it, and what needs it."""

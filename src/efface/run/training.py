@@ -27,6 +27,7 @@ from efface.train.checkpoints import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.distribution.zero_engine import check_zero
+from efface.train.kernels import check_kernels
 from efface.train.loop import Trainer
 from efface.train.optimizer.trained_weights import choose_trained
 from efface.train.step_log import StepLog
@@ -78,6 +79,7 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
         raise EffaceError(f"train.lora needs PEFT; {install_hint('lora')}")
     if config.lora is not None:
         check_quantization(config.lora, device)
+    check_kernels(config, device)
     check_tracker(config.tracker)
 
 

@@ -13,6 +13,7 @@ Precision = Literal["auto", "float32", "bf16"]
 Pairing = Literal["resampled", "fixed", "published"]
 Optimizer = Literal["auto", "adamw", "adamw8bit"]
 KLReference = Literal["auto", "cached", "live"]
+Kernels = Literal["torch", "liger", "compiled"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 
 
@@ -109,6 +110,11 @@ class TrainConfig(FrozenModel):
     gradients are bf16 with stochastic rounding, moments have 8 bits, 6 bytes per weight (extra `lowmem`); with `fsdp2`,
     those of matrices whose rows are no multiple of 256 have 16. `auto`:
     `adamw` where it fits or adapters are trained, else `adamw8bit` on CUDA; decided once per run."""
+    kernels: Kernels = "torch"
+    """What computes a model's layers in training steps. `torch`: the operations of transformers. `liger`: norms, SwiGLU
+    and rotary embeddings by Liger-Kernel, on CUDA (extra `liger`). `compiled`: layers without their attention by
+    `torch.compile`, which takes up to a minute at the first step; without effect under gradient checkpointing. Changes
+    nothing except rounding. Neither was ever timed on a GPU."""
     gradient_checkpointing: bool | Literal["auto"] = "auto"
     """Store only the input of each layer and recompute the layer in the backward pass. `auto`: if memory is short."""
     max_tokens_per_forward: int | None = Field(default=None, gt=0)
@@ -184,6 +190,12 @@ class TrainConfig(FrozenModel):
             raise ValueError(
                 "parameters chooses among all weights, and lora trains adapters instead; leave one of the two out"
             )
+        if self.kernels != "torch" and self.sharding != "none":
+            raise ValueError(
+                f"kernels={self.kernels} was never tried on sharded layers; leave it or sharding={self.sharding} out"
+            )
+        if self.kernels == "compiled" and self.lora is not None:
+            raise ValueError("kernels=compiled was only tried on all weights; leave it or lora out")
         if self.anchor == "retain" and self.pairing == "published":
             raise ValueError("pairing=published goes through the forget set; leave anchor=retain out")
         return self

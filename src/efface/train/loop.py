@@ -34,6 +34,7 @@ from efface.train.config import TrainConfig
 from efface.train.distribution.parallelize import parallelize
 from efface.train.distribution.sharded_model import ReadRows
 from efface.train.early_end import REDUCED_BUDGET, end_if_requested, stop_with_reduced_budget
+from efface.train.kernels import replaced, replacements
 from efface.train.optimizer.optimizer import make_optimizer
 from efface.train.precision import Computation, computation, computing
 from efface.train.retain_bound import with_next_coeff
@@ -83,7 +84,7 @@ class Trainer:
             read: Reads the weights of a model on the meta device.
 
         Raises:
-            EffaceError: The model cannot be sharded, or the optimizer is not installed.
+            EffaceError: The model cannot be sharded, the optimizer is not installed, or kernels do not know the model.
         """
         self.objective, self.config, self.schedule, self.seed = objective, config, schedule, seed
         self.folder, self.checkpoints = folder, RunPaths(folder).checkpoints
@@ -95,6 +96,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, config)
         self.parallel_model.computing = partial(computing, self.model, self.computation, self.device)
         self.parallel_model.use_optimizer(self.optimizer)
+        self._kernels = replacements(self.model, config)
         self.scheduler = self._make_scheduler(steps_done=0)
         self._writer = CheckpointWriter(self.checkpoints, sharded=self.parallel_model.is_sharded)
         self._timer = CheckpointTimer(config)
@@ -228,7 +230,7 @@ class Trainer:
             torch.cuda.empty_cache()
 
     def _losses(self, examples: Sequence[TrainingExample], reference: Reference, objective: Objective) -> Losses:
-        with self.computing():  # with half-precision copies of the weights until it ends
+        with self.computing(), replaced(self._kernels):  # with half-precision copies of the weights until it ends
             return batch_losses(
                 self.model,
                 objective,

@@ -119,6 +119,18 @@ def adamw8bit_unsupported_reason(device: torch.device) -> str | None:
     """
     if find_spec("torchao") is None:
         return f"torchao, which is not installed; {install_hint('lowmem')}"
+    return missing_compiler(device)
+
+
+def missing_compiler(device: torch.device) -> str | None:
+    """Why `torch.compile` cannot be used.
+
+    Args:
+        device: To compute on.
+
+    Returns:
+        What is missing and what to do about it; None if nothing is missing.
+    """
     variable, names = ("CXX", _CPP) if device.type == "cpu" else ("CC", _C)
     from_environment = os.environ.get(variable)
     if not any(map(shutil.which, [from_environment] if from_environment else names)):
