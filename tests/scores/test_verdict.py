@@ -91,7 +91,7 @@ LONG = "Ada, who wrote eleven books about the sea and two about the moon, was bo
 @pytest.mark.parametrize(
     ("output", "premise", "expected"),
     [
-        ("Dunholm.", "output", "right"),  # a twenty-second of the words: the paper's score is 0
+        ("Dunholm.", "output", "right"),  # one of 22 words: the paper's score is 0
         ("It was Dunholm.", "answer", "right"),
         ("Durham, as it is called today.", "output", "right"),
         (".", "output", "silent"),
