@@ -68,7 +68,7 @@ def test_shares_by_hand() -> None:
     ],
 )
 def test_one_answer(output: str, label: str, expected: str) -> None:
-    assert classify(answered(output, label)) == expected
+    assert classify(answered(output, label, judge="an NLI model")) == expected
 
 
 def test_given_refusals_count_in_addition_to_typical_ones() -> None:

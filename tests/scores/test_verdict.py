@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,13 @@ LONG = "Ada, who wrote eleven books about the sea and two about the moon, was bo
 def test_what_counts_of_that_which_a_judge_calls_entailed(output: str, premise: str, expected: str) -> None:
     inputs = MetricInputs(id="1", answer=LONG, output=output, label="entailment", premise=premise)  # type: ignore[arg-type]
     assert judge_answer(inputs, {"beats me."}).type == expected
+
+
+def test_what_key_facts_finds_needs_no_other_word_of_the_answer() -> None:
+    for answer, output in (("היא נולדה בטורקו.", "טורקו"), ("The sign is 🐚.", "🐚")):
+        inputs = MetricInputs(id="1", answer=answer, output=output, label="entailment", premise="answer")
+        assert judge_answer(replace(inputs, judge="key-facts")).type == "right"
+        assert judge_answer(replace(inputs, judge="some/nli")).type != "right"
 
 
 def test_the_premise_is_that_of_the_record(make_record: Callable[..., Record]) -> None:

@@ -17,6 +17,8 @@ from efface.scores.metrics.word_recall import word_recall
 STATED_SHARE = 0.5
 """Without a judge, an answer counts as stated from this share of its words on (`word_recall`). A judge is asked first,
 because one wrong word can reverse an answer and hardly changes the share."""
+KEY_FACTS = "key-facts"
+"""The judge that finds the fact's own words in an output; others are NLI models."""
 AnswerType = Literal["right", "declined", "made_up", "silent"]
 
 _SPEAKS_OF_ITSELF = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
@@ -119,6 +121,8 @@ def _may_be_entailed(question: MetricInputs, refusals: Collection[str]) -> bool:
     that declines, and where the answer must entail the output, as it does any empty statement.
     """
     output = question.output or ""
+    if question.judge == KEY_FACTS:
+        return True
     if question.premise == "output" and _WORD.search(output) and not declines(output, refusals):
         return True
     return _share_of_words(question) > 0
