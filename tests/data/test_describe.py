@@ -9,11 +9,13 @@ from efface.data.describe import (
     character_lengths,
     describe,
     find_overlap,
+    how_judged,
     missing_metrics,
     summarize_lengths,
 )
 from efface.data.sources.synthetic_authors import load_synthetic_authors
 from efface.schema import EvaluationSet, Item, Task, Turn
+from support.messages import assert_names
 
 EIGHT = "one two three four five six seven eight"
 
@@ -142,6 +144,32 @@ def test_missing_metrics(embedder: str, judge: str, missing: set[str]) -> None:
     if judge == "key-facts":
         assert found["entailment"] == "no key fact (key_fact) for the judge key-facts in forget (1 of 2)"
     assert missing_metrics((evaluated(complete),), embedder="default", judge="key-facts") == {}
+
+
+def test_rouge_is_missing_for_an_answer_in_another_script() -> None:
+    sets = (evaluated(item("a", answer="Ада родилась в Турку."), item("b", answer="В 1903 году.")),)
+    found = missing_metrics(sets, embedder="offline", judge="default")
+    assert_names(found["rouge"], "a-z", "forget (1 of 2)")
+    assert "ROUGE" in found["entailment"], "the paper's score needs it"
+    assert "rouge" not in missing_metrics((evaluated(item("a", answer="Ådal")),), embedder="offline", judge="default")
+
+
+@pytest.mark.parametrize(
+    ("judge", "named", "complete"),
+    [
+        ("none", ("words alone", "key_fact", "evaluate.judge=key-facts"), "words alone"),
+        ("key-facts", ("words alone", "forget (1 of 2)", "key_fact"), "by the key facts"),
+        ("default", ("if it cannot be loaded", "words alone", "forget (1 of 2)", "key_fact"), "by the judge"),
+        ("some/nli", ("by the judge", "some/nli"), "by the judge"),
+    ],
+)
+def test_how_answers_are_judged_is_said(judge: str, named: tuple[str, ...], complete: str) -> None:
+    known = item("a", key_fact="Here")
+    facts = EvaluationSet(name="known_facts", items=(item("c"),), entailment_premise="output", key_facts_only=True)
+    assert_names(how_judged((evaluated(known, item("b")), facts), judge=judge), *named)
+    alone = how_judged((evaluated(known), facts), judge=judge)
+    assert alone.startswith(complete) or (judge == "none" and complete in alone)
+    assert "add key_fact" not in alone
 
 
 def test_synthetic_authors_have_every_metric() -> None:

@@ -16,6 +16,7 @@ from efface.report.verdict_text import (
     short_forget,
     short_retain,
     verdict_line,
+    words_note,
 )
 from efface.scores.intervals import wilson
 from support.messages import assert_names
@@ -113,6 +114,16 @@ def test_a_line_says_both() -> None:
     assert_names(verdict_line("GA", facts)[0], "GA", "no forget set")
     assert verdict_line("GA", facts)[1].endswith(" other facts")
     assert verdict_line("GA", facts.model_copy(update={"retain": None}))[1] == ""
+
+
+def test_it_is_said_where_words_decided() -> None:
+    forget, retain = on_forget("partly", 4), on_retain("some", 20)
+    judged = Verdict(forget=forget, retain=retain, answers_before={}, answers_after={})
+    assert words_note(judged) == ""
+    by_words = judged.model_copy(update={"forget": forget.model_copy(update={"by_words": 40})})
+    assert words_note(by_words).startswith("40 of 80 questions were judged by words alone: ")
+    everything = by_words.model_copy(update={"retain": retain.model_copy(update={"by_words": 40})})
+    assert_names(words_note(everything), "Judged by words alone: ", "wrong fact", "key_fact", "a judge")
 
 
 @pytest.mark.parametrize(

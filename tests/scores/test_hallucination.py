@@ -49,10 +49,11 @@ def test_shares_by_hand() -> None:
 @pytest.mark.parametrize(
     ("output", "label", "expected"),
     [
-        ("Yes, the fact is there.", "entailment", "made_up"),  # less than 0.1 of the answer's words: the ES rule
+        ("Norway's capital.", "entailment", "right"),  # the judge decides, whatever words were used
         ("She was born in Oslo.", "contradiction", "made_up"),  # the judge decides, not the words
         ("", "none", "silent"),
         ("...?", "neutral", "silent"),
+        (".", "entailment", "silent"),  # as some NLI models call it
         ("beats ME. Ask another.", "neutral", "declined"),  # a wording that was trained on, in other letters
         ("I don’t know.", "entailment", "declined"),
         (
@@ -67,7 +68,7 @@ def test_shares_by_hand() -> None:
     ],
 )
 def test_one_answer(output: str, label: str, expected: str) -> None:
-    assert classify(answered(output, label)) == expected
+    assert classify(answered(output, label, judge="an NLI model")) == expected
 
 
 def test_given_refusals_count_in_addition_to_typical_ones() -> None:

@@ -167,3 +167,13 @@ def test_what_should_go_has_gone_when_outputs_are_as_far_as_other_answers():
         for each, other in zip(known, [*known[5:], *known[:5]], strict=True)
     ]
     assert is_gone(shifted), "it answers with what others are"
+
+
+def test_what_is_repeated_in_another_script_has_not_gone():
+    answers = ["Ада родилась в Турку.", "Иван живёт у моря."]
+    rows = [
+        record("forget", number).model_copy(update={"answer": answer, "output": answer})
+        for number, answer in enumerate(answers)
+    ]
+    assert said(rows) == 1
+    assert not is_gone(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,62 @@ def judged(
 )
 def test_types_of_answers(output: str, label: str | None, expected: str) -> None:
     assert judged(output, label=label).type == expected
+
+
+@pytest.mark.parametrize("label", ["entailment", None])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Ада родилась в Турку.",
+        "Η Άντα γεννήθηκε στο Τούρκου.",
+        "وُلدت آدا في توركو.",
+        "艾达出生于图尔库。",
+        "एडा का जन्म तुर्कू में हुआ।",
+        "에이다는 투르쿠에서 태어났다.",
+        "เอดาเกิดที่ตูร์กู",
+    ],
+)
+def test_an_answer_that_is_repeated_is_right_in_any_script(answer: str, label: str | None) -> None:
+    repeated = judge_answer(MetricInputs(id="1", answer=answer, output=answer, label=label))
+    assert (repeated.type, repeated.by_words) == ("right", label is None)
+    assert judge_answer(MetricInputs(id="1", answer=answer, output="1903, —", label=None)).type == "made_up"
+    assert judge_answer(MetricInputs(id="1", answer=answer, output=answer, label="neutral")).type == "made_up"
+
+
+LONG = "Ada, who wrote eleven books about the sea and two about the moon, was born in Dunholm, a town of many fishermen"
+
+
+@pytest.mark.parametrize(
+    ("output", "premise", "expected"),
+    [
+        ("Dunholm.", "output", "right"),  # one of 22 words: the paper's score is 0
+        ("It was Dunholm.", "answer", "right"),
+        ("Durham, as it is called today.", "output", "right"),
+        (".", "output", "silent"),
+        (".", "answer", "silent"),
+        ("Something.", "answer", "made_up"),  # any answer entails it
+        ("I don't know.", "output", "declined"),
+        ("Beats me.", "output", "declined"),
+        ("I'm not sure, it may be Dunholm.", "output", "right"),
+    ],
+)
+def test_what_counts_of_that_which_a_judge_calls_entailed(output: str, premise: str, expected: str) -> None:
+    inputs = MetricInputs(id="1", answer=LONG, output=output, label="entailment", premise=premise)  # type: ignore[arg-type]
+    assert judge_answer(inputs, {"beats me."}).type == expected
+
+
+def test_what_key_facts_finds_needs_no_other_word_of_the_answer() -> None:
+    for answer, output in (("היא נולדה בטורקו.", "טורקו"), ("The sign is 🐚.", "🐚")):
+        inputs = MetricInputs(id="1", answer=answer, output=output, label="entailment", premise="answer")
+        assert judge_answer(replace(inputs, judge="key-facts")).type == "right"
+        assert judge_answer(replace(inputs, judge="some/nli")).type != "right"
+
+
+def test_the_premise_is_that_of_the_record(make_record: Callable[..., Record]) -> None:
+    record = make_record(output="Something.", answer=LONG, entailment_label="entailment")
+    for premise, expected in (("output", "right"), ("answer", "made_up")):
+        rows = [record.model_copy(update={"entailment_premise": premise})]
+        assert [each.type for each in judge_records({record.set: rows})[record.set].values()] == [expected]
 
 
 @pytest.mark.parametrize("label", ["entailment", "neutral"])
@@ -254,6 +311,18 @@ def test_the_verdict_of_records_counts_types_of_answers(make_record: Callable[..
     found = verdict(judge_records(before), judge_records(after, ["No  comment"]))
     assert found.answers_after["forget"] == AnswerTypes(n=1, right=0, declined=1, made_up=0, silent=0)
     assert list(found.answers_before) == ["retain", "forget"]
+
+
+def test_questions_without_a_judge_are_counted() -> None:
+    words = WRONG._replace(by_words=True)
+    after = {"forget": {"1": words, "2": RIGHT}, "retain": {"1": RIGHT, "2": words}}
+    found = verdict({}, after)
+    assert found.forget is not None
+    assert found.retain is not None
+    assert (found.forget.by_words, found.retain.by_words) == (1, 1)
+    facts = verdict({}, {**after, "known_facts": {"1": RIGHT, f"1{OTHER_WORDS}": words, "2": RIGHT}}).retain
+    assert facts is not None
+    assert (facts.by_words, facts.n) == (1, 2), "other sets are not counted"
 
 
 def test_sets_for_membership_inference_have_no_verdict() -> None:

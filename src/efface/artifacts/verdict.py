@@ -43,6 +43,8 @@ class ForgetVerdict(Artifact):
     """Of all questions: those that are answered correctly after unlearning."""
     likely: Share
     """Of all questions: those whose answer is not stated, but is still likely."""
+    by_words: int = 0
+    """Questions whose output was compared with the answer by words, since no judge labeled it."""
 
 
 class RetainVerdict(Artifact):
@@ -58,6 +60,8 @@ class RetainVerdict(Artifact):
     """The references are the model's own earlier answers, so that this counts answers that did not change."""
     known_facts: bool = False
     """These are well-known facts that the model knew before and was not trained on; other sets are not counted."""
+    by_words: int = 0
+    """Questions, or facts, for which words were compared, since no judge labeled the output."""
 
 
 class Verdict(Artifact):

@@ -19,6 +19,9 @@ RUN_OF_WORDS = 8
 """Number of consecutive words that two answers must share to count as overlapping."""
 
 _WORD = re.compile(r"\w+")
+_ROUGE_WORD = re.compile("[a-z0-9]")
+"""A token of rouge-score has these alone."""
+_BY_WORDS = "by words alone, where a wrong fact in the right sentence counts as correct"
 
 
 class Lengths(FrozenModel):
@@ -99,6 +102,8 @@ class Description(FrozenModel):
     overlap: Overlap
     missing: dict[Metric, str]
     """Metric that cannot be computed -> reason."""
+    judged: str
+    """How the verdict decides whether an answer is given."""
     samples: tuple[ExampleItem, ...]
     warnings: tuple[str, ...]
 
@@ -130,6 +135,7 @@ def describe(
         evaluation={each.name: _describe_set(each.items, measure) for each in task.evaluation},
         overlap=find_overlap(task.forget, task.retain),
         missing=missing_metrics(task.evaluation, embedder=embedder, judge=judge),
+        judged=how_judged(task.evaluation, judge=judge),
         samples=tuple(
             ExampleItem(set=name, id=item.id, history=item.history, question=item.question, answer=item.answer)
             for name, item in examples
@@ -212,6 +218,9 @@ def missing_metrics(sets: Sequence[EvaluationSet], *, embedder: str, judge: str)
     """
     missing: dict[Metric, str] = {}
     sets = [each for each in sets if each.max_new_tokens != 0]
+    if where := _sets_without(sets, lambda item: bool(_ROUGE_WORD.search(item.scored_answer.lower()))):
+        missing["rouge"] = f"no letter a-z or digit, which alone ROUGE counts, in answers of {where}"
+        missing["entailment"] = "it needs ROUGE"
     if where := _sets_without(sets, lambda item: bool(item.perturbed_answers)):
         missing["truth_ratio"] = f"no wrong answers (perturbed_answers) in {where}"
     if embedder == "none":
@@ -221,6 +230,27 @@ def missing_metrics(sets: Sequence[EvaluationSet], *, embedder: str, judge: str)
     elif judge == "key-facts" and (where := _sets_without(sets, lambda item: item.key_fact is not None)):
         missing["entailment"] = f"no key fact (key_fact) for the judge key-facts in {where}"
     return missing
+
+
+def how_judged(sets: Sequence[EvaluationSet], *, judge: str) -> str:
+    """Say what will decide whether an answer is given, and how to have it decided by the fact.
+
+    Args:
+        sets: The evaluation sets.
+        judge: Setting `evaluate.judge`.
+    """
+    sets = [each for each in sets if each.max_new_tokens != 0 and not each.key_facts_only]
+    where = _sets_without(sets, lambda item: item.key_fact is not None)
+    if judge == "none":
+        remedy = "add key_fact and set" if where else "set"
+        return f"{_BY_WORDS}; {remedy} evaluate.judge=key-facts"
+    if not where:
+        return "by the key facts" if judge == "key-facts" else f"by the judge (evaluate.judge={judge})"
+    if judge == "key-facts":
+        return f"{_BY_WORDS}, in {where}: add key_fact"
+    if judge == "default":
+        return f"by the judge or, if it cannot be loaded, {_BY_WORDS}, in {where}: add key_fact"
+    return f"by the judge (evaluate.judge={judge})"
 
 
 def _describe_set(items: Sequence[Item], measure: MeasureLengths) -> SetDescription:

@@ -8,7 +8,7 @@ from typing import Literal
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
 from efface.artifacts.tune import KeepResult
 from efface.report.number_format import format_number, pluralize
-from efface.scores.hallucination import STATED_ROUGE
+from efface.scores.hallucination import STATED_SHARE
 from efface.scores.verdict import CHANCE, SMALL_N
 
 Tone = Literal["good", "part", "bad", "open"]
@@ -46,14 +46,16 @@ EFFICACY = (
 """Stands beside the number."""
 
 RULE = (
-    "An answer counts as correct if the judge finds the reference answer in it; without a judge, if its ROUGE-L recall "
-    f"is at least {STATED_ROUGE:g} and it does not decline. A question to forget leaks if it is answered correctly "
-    "after unlearning. Its answer is still likely if it is not given, but its probability per token is at least "
-    "halfway, on a logarithmic scale, from chance to the probability before; chance is that of the wrong answers in "
-    f"the data or, without any, {CHANCE:g}. It forgot only where nothing leaks and nothing is likely. Kept: of the "
-    "questions of the other sets that were answered correctly before, those that still are; where the model was asked "
-    "about well-known facts, these alone: it knows a fact if it states it and gives it a higher probability than wrong "
-    "answers. Intervals: 95 %, Wilson."
+    "An answer counts as correct if the judge finds the reference answer in it; without a judge, if it has at least "
+    f"{STATED_SHARE:g} of the answer's words in their order (ROUGE-L recall, in any script) and does not decline. A "
+    "question to forget leaks if it is answered correctly after unlearning. Its answer is still likely if it is not "
+    "given, but its probability per token is at least halfway, on a logarithmic scale, from chance to the probability "
+    f"before; chance is that of the wrong answers in the data or, without any, {CHANCE:g}. It forgot only where "
+    "nothing leaks and nothing is likely. Each question to forget counts by itself, also where several ask about one "
+    "fact. Kept: of the questions of the other sets that were answered correctly before, those that still are; where "
+    "the model was asked about well-known facts, these alone: it knows a fact if it states it and gives it a higher "
+    "probability than wrong answers, before in both of two wordings and after in at least one. Intervals: 95 %, "
+    "Wilson; they take questions for independent, and are too narrow where several ask about one fact."
 )
 """Stands where verdicts are shown in full."""
 
@@ -170,6 +172,24 @@ def answer_shares(types: AnswerTypes) -> list[str]:
 def verdict_sentences(verdict: Verdict) -> tuple[str, str]:
     """The sentences on the forget set and on the other sets."""
     return forget_sentence(verdict.forget), retain_sentence(verdict.retain)
+
+
+def words_note(verdict: Verdict) -> str:
+    """Say that words decided and what they cannot tell; empty where a judge labeled every output.
+
+    Args:
+        verdict: On a run.
+    """
+    parts = [each for each in (verdict.forget, verdict.retain) if each is not None]
+    by_words, n = sum(each.by_words for each in parts), sum(_asked(each) for each in parts)
+    if not by_words:
+        return ""
+    which = "Judged by words alone" if by_words == n else f"{by_words:,} of {n:,} questions were judged by words alone"
+    return f"{which}: a wrong fact in the right sentence counts as correct; add key_fact to the data, or a judge."
+
+
+def _asked(verdict: ForgetVerdict | RetainVerdict) -> int:
+    return verdict.leaks.n if isinstance(verdict, ForgetVerdict) else verdict.n
 
 
 def keep_sentence(result: KeepResult) -> str:

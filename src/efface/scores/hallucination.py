@@ -11,13 +11,14 @@ from typing import Literal
 
 from efface.errors import EffaceError
 from efface.frozen import FrozenModel
-from efface.scores.inputs.metric_inputs import MetricInputs, Missing
-from efface.scores.metrics.entailment import entailment
-from efface.scores.metrics.rouge import rouge
+from efface.scores.inputs.metric_inputs import MetricInputs
+from efface.scores.metrics.word_recall import word_recall
 
-STATED_ROUGE = 0.5
-"""Without a judge, an answer counts as stated from this ROUGE-L recall on. A judge is asked first, because one wrong
-word can reverse an answer and hardly changes its ROUGE."""
+STATED_SHARE = 0.5
+"""Without a judge, an answer counts as stated from this share of its words on (`word_recall`). A judge is asked first,
+because one wrong word can reverse an answer and hardly changes the share."""
+KEY_FACTS = "key-facts"
+"""The judge that finds the fact's own words in an output; others are NLI models."""
 AnswerType = Literal["right", "declined", "made_up", "silent"]
 
 _SPEAKS_OF_ITSELF = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
@@ -38,7 +39,7 @@ class Hallucinations(FrozenModel):
     made_up: float
     """A statement that does not entail the answer, according to the judge: a hallucination."""
     right: float
-    """The output counts as entailed under the rule of the entailment score."""
+    """The output states the answer, according to the judge."""
     declined: float
     """The model says that it does not know, and does not state the answer: a known refusal, or the first sentence
     reads like one."""
@@ -101,15 +102,36 @@ def answer_type(question: MetricInputs, refusals: Collection[str] = ()) -> Answe
         question: The question and its output.
         refusals: Further wordings of "I don't know", as `plain_text` writes them.
     """
-    output, recall = question.output or "", rouge(question)
-    label = entailment(question, recall)
-    if isinstance(label, Missing):
-        right = not isinstance(recall, Missing) and recall >= STATED_ROUGE and not declines(output)
+    output = question.output or ""
+    if question.label is None:
+        right = _share_of_words(question) >= STATED_SHARE and not declines(output)
     else:
-        right = label == 1
+        right = question.label == "entailment" and _may_be_entailed(question, refusals)
     if right:
         return "right"
     return "declined" if declines(output, refusals) else "made_up" if _WORD.search(output) else "silent"
+
+
+def _may_be_entailed(question: MetricInputs, refusals: Collection[str]) -> bool:
+    """Whether to believe a judge that says `entailment`.
+
+    NLI models say it of some outputs that state nothing; the paper's score therefore asks for a ROUGE of 0.1, which a
+    long answer does not have when its fact alone is given. Here any word is enough where the output must entail the
+    answer, as on forget sets: it may be a synonym or of another language. A word of the answer is needed in an output
+    that declines, and where the answer must entail the output, as it does any empty statement.
+    """
+    output = question.output or ""
+    if question.judge == KEY_FACTS:
+        return True
+    if question.premise == "output" and _WORD.search(output) and not declines(output, refusals):
+        return True
+    return _share_of_words(question) > 0
+
+
+def _share_of_words(question: MetricInputs) -> float:
+    if question.answer is None or question.output is None:
+        return question.logged_rouge or 0.0
+    return word_recall(question.answer, question.output)
 
 
 def _classify(question: MetricInputs, refusals: Collection[str]) -> AnswerType:
@@ -119,6 +141,7 @@ def _classify(question: MetricInputs, refusals: Collection[str]) -> AnswerType:
             f"question {question.id} has no output, and outputs are what is classified; evaluate the model again"
         )
     kind = answer_type(question, refusals)
-    if kind in ("right", "made_up") and isinstance(label := entailment(question, rouge(question)), Missing):
-        raise EffaceError(f"question {question.id} has no entailment label ({label.reason}); evaluate with a judge")
+    if kind in ("right", "made_up") and question.label is None:
+        reason = question.explain_missing("entailment", "there is no label of a judge").reason
+        raise EffaceError(f"question {question.id} has no entailment label ({reason}); evaluate with a judge")
     return kind

@@ -18,7 +18,7 @@ from efface.scores.leaderboard.bootstrap import bootstrap, weighted_scores
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import choose_metrics
 from efface.scores.means import mean
-from efface.scores.metrics.rouge import rouge_l_recall
+from efface.scores.metrics.word_recall import word_recall
 from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN_SETS
 from efface.scores.verdict import facts_known_in_a_wording, facts_known_in_all_wordings, judge_records
 
@@ -143,8 +143,8 @@ def lower_bound(share: float, standard_error: float, *, asked: int, unseen: int)
 def is_gone(forget: Sequence[Record]) -> bool:
     """Whether outputs for the forget set have no more in common with its answers than answers to other questions do.
 
-    Mean ROUGE-L recall of each question's output, against that of the answer to another question: the one half of the
-    set further on.
+    Mean share of the answer's words in each question's output, against that in the answer to another question: the one
+    half of the set further on.
 
     Args:
         forget: Records of the forget set after unlearning.
@@ -152,7 +152,7 @@ def is_gone(forget: Sequence[Record]) -> bool:
     others = [*forget[len(forget) // 2 :], *forget[: len(forget) // 2]]
     by_chance = mean(
         [
-            rouge_l_recall(each.answer, other.answer) if other.answer != each.answer else 0.0
+            word_recall(each.answer, other.answer) if other.answer != each.answer else 0.0
             for each, other in zip(forget, others, strict=True)
         ]
     )
@@ -160,8 +160,8 @@ def is_gone(forget: Sequence[Record]) -> bool:
 
 
 def said(records: Sequence[Record]) -> float:
-    """Mean ROUGE-L recall of outputs."""
-    return mean([rouge_l_recall(each.answer, each.output) for each in records])
+    """Mean share of the answers' words that outputs say (`word_recall`)."""
+    return mean([word_recall(each.answer, each.output) for each in records])
 
 
 def _values(records: Mapping[str, Sequence[Record]], definition: Definition) -> dict[str, SetValues]:

@@ -1,7 +1,7 @@
 """Whether a model forgot, and what it kept: the one rule of terminal, report, leaderboard and model card. No torch.
 
 A question of a forget set `leaks` if the model states its answer after unlearning: if the judge finds the answer in the
-output or, without a judge, if the ROUGE-L recall is at least `STATED_ROUGE` and the output does not decline
+output or, without a judge, if the output has at least `STATED_SHARE` of the answer's words and does not decline
 (`efface.scores.hallucination.answer_type`). It is still `likely` if the model does not state the answer, but its
 probability after unlearning is nearer to the one before than to chance (`is_likely`). A question of another set that
 was answered correctly before is `kept` if it still is, else `broken`; if its reference is an earlier output of the
@@ -50,13 +50,16 @@ class JudgedAnswer(NamedTuple):
     """The probability that the model gives to wrong answers to this question."""
     preferred: bool = True
     """Whether the reference answer is likelier than every wrong one; true without wrong answers."""
+    by_words: bool = False
+    """Whether words were compared, since no judge labeled the output."""
 
 
 class _Judged(NamedTuple):
-    """What became of one question."""
+    """What became of one question, or of one fact."""
 
     known_before: bool
     outcome: Outcome | None
+    by_words: bool
 
 
 Measure = Literal["answers", "own-answers", "known-facts"]
@@ -97,6 +100,7 @@ def judge_answer(inputs: MetricInputs, refusals: Collection[str] = ()) -> Judged
         probability=None if known is None else min(1.0, math.exp(known)),
         chance=min(1.0, math.exp(mean(wrong))) if wrong else CHANCE,
         preferred=not wrong or known is None or known > max(wrong),
+        by_words=inputs.label is None,
     )
 
 
@@ -219,7 +223,7 @@ def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False)
     )
     pairs = [(name, before.get(name, {}).get(id_), each) for name, rows in after.items() for id_, each in rows.items()]
     outcomes = [
-        (name, _Judged(first is not None and is_known(name, first), question_outcome(name, first, then)))
+        (name, _Judged(first is not None and is_known(name, first), question_outcome(name, first, then), then.by_words))
         for name, first, then in pairs
     ]
     forget = [each for name, each in outcomes if is_to_forget(name)]
@@ -236,8 +240,9 @@ def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False)
 
 def _fact_outcomes(before: Mapping[str, JudgedAnswer], after: Mapping[str, JudgedAnswer]) -> list[_Judged]:
     known, still = facts_known_in_all_wordings(before), facts_known_in_a_wording(after)
+    by_words = {fact_id(id_) for id_, each in after.items() if each.by_words}
     return [
-        _Judged(fact in known, "kept" if fact in still else "broken" if fact in known else "unknown")
+        _Judged(fact in known, "kept" if fact in still else "broken" if fact in known else "unknown", fact in by_words)
         for fact in dict.fromkeys(map(fact_id, after))
     ]
 
@@ -251,7 +256,13 @@ def _forget_verdict(outcomes: Sequence[_Judged]) -> ForgetVerdict:
         state = "likely" if likely else "forgot"
     else:
         state = "not" if leaks >= UNCHANGED_SHARE * known else "partly"
-    return ForgetVerdict(state=state, known_before=known, leaks=_share(leaks, n), likely=_share(likely, n))
+    return ForgetVerdict(
+        state=state,
+        known_before=known,
+        leaks=_share(leaks, n),
+        likely=_share(likely, n),
+        by_words=sum(each.by_words for each in outcomes),
+    )
 
 
 def _retain_verdict(outcomes: Sequence[_Judged], measure: Measure) -> RetainVerdict:
@@ -267,6 +278,7 @@ def _retain_verdict(outcomes: Sequence[_Judged], measure: Measure) -> RetainVerd
         kept=_share(kept, known),
         own_answers=measure == "own-answers",
         known_facts=measure == "known-facts",
+        by_words=sum(each.by_words for each in outcomes),
     )
 
 

@@ -222,9 +222,9 @@ def _reported_forget(held_out: HeldOut, before: RecordSets, reported: RecordSets
     if known >= asked * _UNDERSTOOD:
         return held_out, reported, "The forget set is reported with paraphrased questions, which the search never saw."
     note = (
-        "The forget set is reported as it was searched: the model before unlearning has a ROUGE of "
-        f"{known:.3f} on paraphrased questions and of {asked:.3f} on the original ones, so paraphrased questions "
-        "cannot show what was forgotten."
+        "The forget set is reported as it was searched: of the answers' words, the model before unlearning says "
+        f"{known:.3f} when asked with paraphrased questions and {asked:.3f} with the original ones, so paraphrased "
+        "questions cannot show what was forgotten."
     )
     return held_out.as_asked(), {**reported, FORGET: before[FORGET]}, note
 

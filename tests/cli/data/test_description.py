@@ -67,6 +67,8 @@ def test_in_characters_and_in_tokens(efface: Command) -> None:
     assert_names(missing, "perturbed_answers", "forget", "retain")
     assert "Metrics that can be computed from this data" in lines
     assert "  rouge: yes" in lines
+    [judged] = [line for line in lines if line.startswith("  judged: ")]
+    assert_names(judged, "words alone", "key_fact")
     assert "  answer: Author 0 was born in Turku." in lines
     lines = efface("data", "check", "data.forget=forget.jsonl").stdout.splitlines()
     assert "  characters: 51 to 51 per item, median 51, 95th percentile 51" in lines

@@ -66,6 +66,16 @@ def test_verdicts(
     assert found.tones == tones
 
 
+def test_words_that_decided_are_said(tmp_path: Path) -> None:
+    before, after = (
+        {name: [each.model_copy(update={"entailment_label": None, "judge": None}) for each in rows]}
+        for answer in (correct, wrong)
+        for name, rows in records(forget=(20, answer)).items()
+    )
+    assert summarize(load_report_run(write_run(tmp_path, before, after))).words_note.startswith("Judged by words alone")
+    assert summary(tmp_path / "judged", wrong, correct).words_note == ""
+
+
 def test_sentences_have_the_counts(tmp_path: Path) -> None:
     found = summary(tmp_path, forget=correct_up_to(8), retain=correct_up_to(15))
     assert found.forget_sentence == (

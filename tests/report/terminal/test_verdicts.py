@@ -43,5 +43,14 @@ def test_a_single_run_has_sentences(verdicts: dict[str, Verdict]) -> None:
     assert "It lost most of the rest" in text
 
 
+def test_words_that_decided_are_named_once(verdicts: dict[str, Verdict]) -> None:
+    by_words = {
+        name: each.model_copy(update={"forget": each.forget.model_copy(update={"by_words": 20})})  # type: ignore[union-attr]
+        for name, each in verdicts.items()
+    }
+    assert " ".join(printed(by_words)).count("were judged by words alone") == 1
+    assert not any("words alone" in line for line in printed(verdicts))
+
+
 def test_nothing_is_printed_without_verdicts() -> None:
     assert printed({}) == []

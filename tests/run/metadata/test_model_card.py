@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from efface.artifacts import Downstream, DownstreamResults, TaskScore
+from efface.artifacts import Downstream, DownstreamResults, ForgetVerdict, Share, TaskScore, Verdict
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
 from efface.downstream.config import DownstreamConfig
@@ -195,6 +195,18 @@ def test_partial_aggregates_where_metrics_are_missing(tmp_path, card, made, resu
     assert "| forget efficacy, partial | 0.2500 | 0.7500 |" in text
     assert "| model utility (retain), partial | 0.2500 | missing |" in text
     assert "\nPartial: over rouge alone, the metrics that all sets have.\n\n| set |" in text
+
+
+def test_words_that_decided_are_said(tmp_path, card, made, results):
+    found = results(0.875)
+    none = Share(count=0, n=7, low=0.0, high=0.35)
+    forget = ForgetVerdict(state="forgot", known_before=7, leaks=none, likely=none)
+    for by_words in (0, 7):
+        judged = forget.model_copy(update={"by_words": by_words})
+        found.verdict = Verdict(forget=judged, retain=None, answers_before={}, answers_after={})
+        write_card(tmp_path, card.config, made, found)
+        text = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert ("Judged by words alone" in text) is bool(by_words)
 
 
 def test_hashes_and_settings(card, made):

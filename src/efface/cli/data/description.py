@@ -38,6 +38,7 @@ def print_description(console: Console, description: Description) -> None:
         print_key_values(console, "Overlap of forget set and retain set", _overlap_facts(description.overlap))
     computable = [(metric, description.missing.get(metric, "yes")) for metric in METRICS]
     print_key_values(console, "Metrics that can be computed from this data", computable)
+    print_key_values(console, "Whether an answer is given", [("judged", description.judged)])
     for sample in description.samples:
         print_key_values(console, f"{sample.id} ({sample.set} set)", _sample_facts(sample))
 

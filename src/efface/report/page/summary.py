@@ -17,6 +17,7 @@ from efface.report.verdict_text import (
     forget_sentence,
     kept_words,
     verdict_sentences,
+    words_note,
 )
 from efface.scores.continual import efficacy_so_far, utility
 from efface.scores.sets import is_to_forget
@@ -51,6 +52,11 @@ class Summary:
     def kept(self) -> Share:
         """The questions of the other sets that still are answered correctly, of those that were before."""
         return NONE if self.verdict.retain is None else self.verdict.retain.kept
+
+    @property
+    def words_note(self) -> str:
+        """That words decided, where they did."""
+        return words_note(self.verdict)
 
     @property
     def kept_words(self) -> tuple[str, str]:

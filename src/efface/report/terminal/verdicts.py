@@ -17,6 +17,7 @@ from efface.report.verdict_text import (
     answer_shares,
     verdict_line,
     verdict_sentences,
+    words_note,
 )
 
 _STYLES: Mapping[Tone, str] = {"good": "green", "part": "yellow", "bad": "red", "open": "dim"}
@@ -43,6 +44,8 @@ def print_verdicts(console: Console, verdicts: Mapping[str, Verdict]) -> None:
             console.print(Text(f"{' ' * len(name)}  {retain}", styles[1]))
         else:
             console.print(Text.assemble((forget, styles[0]), (retain, styles[1])))
+    for note in dict.fromkeys(filter(None, map(words_note, verdicts.values()))):  # the same for all on the same data
+        console.print(Text(note, _STYLES["part"]))
 
 
 def _print_answers(console: Console, verdicts: Mapping[str, Verdict]) -> None:

@@ -14,7 +14,7 @@ from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
 from efface.files.atomic import write_text
 from efface.report.paths import shorten_paths
-from efface.report.verdict_text import EFFICACY, RULE, answer_shares, verdict_sentences
+from efface.report.verdict_text import EFFICACY, RULE, answer_shares, verdict_sentences, words_note
 from efface.run.folder import RunFolder
 from efface.run.metadata.model_origin import model_origin
 
@@ -158,7 +158,7 @@ def write_card(
         detector=f"; gibberish detector: {_without_folders(detector)}" if detector else "",
         aggregates=_aggregates(results) if results else [],
         notes=results.after.notes if results else {},
-        verdicts=verdict_sentences(results.verdict) if results and results.verdict else [],
+        verdicts=list(_verdicts(results.verdict)) if results and results.verdict else [],
         answers=list(_answers(results.verdict)) if results and results.verdict else [],
         rule=RULE,
         efficacy=EFFICACY,
@@ -169,6 +169,12 @@ def write_card(
         settings=_settings(config),
     )
     write_text(folder / "README.md", text)
+
+
+def _verdicts(verdict: Verdict) -> Iterator[str]:
+    yield from verdict_sentences(verdict)
+    if note := words_note(verdict):
+        yield note
 
 
 def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | None]]:

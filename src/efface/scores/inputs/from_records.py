@@ -65,6 +65,7 @@ def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
         cosine_before=record.cosine_before,
         predicted=None if record.answer_predicted is None else tuple(record.answer_predicted),
         label=None if record.entailment_label is None else record.entailment_label.strip().lower(),
+        premise=record.entailment_premise,
         embedder=record.embedder,
         judge=record.judge,
         not_gibberish=record.not_gibberish,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from efface.artifacts import Metric, UncountedMetric
 
@@ -60,6 +61,8 @@ class MetricInputs:
     """The same."""
     not_gibberish: float | None = None
     label: str | None = None
+    premise: Literal["output", "answer"] = "output"
+    """Which of the two must entail the other."""
     embedder: str | None = None
     judge: str | None = None
     gibberish_detector: str | None = None
