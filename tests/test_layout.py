@@ -31,7 +31,7 @@ SMALL = 25
 """Modules of at most so many statements may be tested through others."""
 
 WITHOUT_A_TEST_FILE: dict[str, str] = {
-    "text/template_child.py": "the process of text/template_limits.py, whose tests run it",
+    "text/template_child.py": "the process of text/template_renderer.py, whose tests run it",
 }
 """Module -> why it has no test file. Keep this short."""
 

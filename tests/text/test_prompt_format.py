@@ -10,6 +10,7 @@ from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
 from efface.text.config import TextConfig
 from efface.text.prompt_format import NAMED_FORMATS, chat_prompt_format, string_prompt_format
+from efface.text.template_renderer import TemplateRenderer
 from support.messages import assert_names
 from support.templates import CHATML, GEMMA, LLAMA3, MISTRAL, NO_END, QWEN3, byte_level
 
@@ -219,24 +220,27 @@ def test_a_format_that_cannot_be_used_is_named_with_a_remedy(use, named):
 # The frame of a template
 
 
-def counted(template):
-    """A chat format, and a list that grows with each call of the template."""
-    tokenizer, calls = byte_level(template=template), []
-    render = tokenizer.apply_chat_template
+@pytest.fixture
+def counted(monkeypatch):
+    """Makes a chat format of a template, and a list that grows with each conversation that the template renders."""
+    calls, render = [], TemplateRenderer.render
 
-    def apply(turns, **settings):
-        calls.append(turns)
-        return render(turns, **settings)
+    def counting(renderer, messages, *, generation):
+        calls.append(messages)
+        return render(renderer, messages, generation=generation)
 
-    tokenizer.apply_chat_template = apply
-    found = chat_prompt_format(tokenizer, date(2024, 7, 26))
-    calls.clear()
-    return found, calls
+    def make(template):
+        monkeypatch.setattr(TemplateRenderer, "render", counting)
+        found = chat_format(template)
+        calls.clear()
+        return found, calls
+
+    return make
 
 
 @pytest.mark.parametrize("template", [CHATML, GEMMA, MISTRAL, LLAMA3, QWEN3, NO_END])
 @pytest.mark.parametrize("question", ["Who?", "  Who\n\nis it?\t", "Él & 名 'x' \"y\"", ""])
-def test_a_question_is_put_into_the_frame_of_the_template(template, question):
+def test_a_question_is_put_into_the_frame_of_the_template(counted, template, question):
     found, calls = counted(template)
     text = found.render(Prompt(question))
     assert calls == []
@@ -259,13 +263,13 @@ def test_a_question_is_put_into_the_frame_of_the_template(template, question):
         "{% for m in messages %}{{ m.content | length }}{{ m.content }}{% endfor %}",
     ],
 )
-def test_a_template_that_changes_questions_renders_each(template):
+def test_a_template_that_changes_questions_renders_each(counted, template):
     found, calls = counted(template)
     found.render(Prompt("Who?"))
     assert len(calls) == 1
 
 
-def test_earlier_turns_and_markup_are_rendered_by_the_template():
+def test_earlier_turns_and_markup_are_rendered_by_the_template(counted):
     template = CHATML.replace("m.content", "m.content | replace('<x>', '')")
     found, calls = counted(template)
     assert "a b" in found.render(Prompt("a <x>b"))

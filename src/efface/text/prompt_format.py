@@ -11,7 +11,7 @@ from typing import Any
 from efface.errors import EffaceError, suggest, summarize_error
 from efface.schema import Prompt, Turn
 from efface.text.config import FAMILIES
-from efface.text.template_limits import check_template
+from efface.text.template_renderer import TemplateFailedError, template_renderer
 
 NAMED_FORMATS = {
     "llama2": "[INST] {question} [/INST]{answer}",
@@ -86,22 +86,11 @@ def chat_prompt_format(tokenizer: Any, day: date) -> PromptFormat:
     if not tokenizer.chat_template:
         return PromptFormat(render=_no_template, answer_prefix="", answer_suffix="")
     template = _template_text(tokenizer)
-    dated = dated_template(template, day)
-    check_template(dated, tuple(sorted(_text_tokens(tokenizer).items())))
+    # answers are scored, not the reasoning before them
+    renderer = template_renderer(tokenizer, dated_template(template, day), enable_thinking=False)
 
     def render_turns(turns: Sequence[Turn], *, generation: bool) -> str:
-        try:
-            return str(
-                tokenizer.apply_chat_template(
-                    [turn.model_dump() for turn in turns],
-                    chat_template=dated,
-                    tokenize=False,
-                    add_generation_prompt=generation,
-                    enable_thinking=False,  # answers are scored, not the reasoning before them
-                )
-            )
-        except Exception as error:  # a template is a program: it may raise anything
-            raise TemplateFailedError(error) from error
+        return renderer.render([turn.model_dump() for turn in turns], generation=generation)
 
     try:
         return _derive_format(render_turns, shows_date=any(name in template for name in _DATE_NAMES))
@@ -110,14 +99,6 @@ def chat_prompt_format(tokenizer: Any, day: date) -> PromptFormat:
             f"the tokenizer's chat template does not take a question and an answer ({error}); set text.format to a "
             "string instead"
         ) from error
-
-
-class TemplateFailedError(Exception):
-    """A chat template raised an error: it rejects a conversation, or is wrong."""
-
-    def __init__(self, error: Exception) -> None:
-        """Keep one line of what the template or jinja2 says."""
-        super().__init__(summarize_error(error))
 
 
 def _template_text(tokenizer: Any) -> str:
@@ -135,11 +116,6 @@ def _template_text(tokenizer: Any) -> str:
             "instead"
         )
     return template
-
-
-def _text_tokens(tokenizer: Any) -> dict[str, str]:
-    """The special tokens that a template may write, by name."""
-    return {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
 
 
 def _derive_format(render_turns: Callable[..., str], *, shows_date: bool) -> PromptFormat:
@@ -179,28 +155,32 @@ def _conversation_renderer(render_turns: Callable[..., str]) -> Callable[[Prompt
 
     takes_system = supports_system()
 
-    def render_by_template(prompt: Prompt) -> str:
-        turns = [*prompt.history, Turn.model_construct(role="user", content=prompt.question)]
-        if turns[0].role == "system" and turns[1].role == "user" and not takes_system:
-            joined = f"{turns[0].content}\n\n{turns[1].content}"
-            turns[:2] = [Turn.model_construct(role="user", content=joined)]
+    def render_prompt(prompt: Prompt) -> str:
+        return render_turns(_turns(prompt, takes_system=takes_system), generation=True)
+
+    frame = _frame(render_prompt)
+
+    def render(prompt: Prompt) -> str:
+        if frame is not None and not prompt.history and not _MARKUP.search(prompt.question):
+            return frame(prompt.question)
         try:
-            return render_turns(turns, generation=True)
+            return render_prompt(prompt)
         except TemplateFailedError as error:
-            roles = ", ".join(turn.role for turn in turns)
+            roles = ", ".join(turn.role for turn in _turns(prompt, takes_system=takes_system))
             raise EffaceError(
                 f"the chat template rejects a conversation with the roles {roles} ({error}); alternate user and "
                 "assistant turns, with at most one system turn before them"
             ) from error
 
-    frame = _frame(render_by_template)
-
-    def render(prompt: Prompt) -> str:
-        if frame is None or prompt.history or _MARKUP.search(prompt.question):
-            return render_by_template(prompt)
-        return frame(prompt.question)
-
     return render
+
+
+def _turns(prompt: Prompt, *, takes_system: bool) -> list[Turn]:
+    """The turns of a prompt."""
+    turns = [*prompt.history, Turn.model_construct(role="user", content=prompt.question)]
+    if turns[0].role == "system" and turns[1].role == "user" and not takes_system:
+        turns[:2] = [Turn.model_construct(role="user", content=f"{turns[0].content}\n\n{turns[1].content}")]
+    return turns
 
 
 def _frame(render: Callable[[Prompt], str]) -> Callable[[str], str] | None:
@@ -211,7 +191,7 @@ def _frame(render: Callable[[Prompt], str]) -> Callable[[str], str] | None:
 
     Returns:
         From a question without markup to the rendered text; None if the template changes questions in another way
-        than by removing white space around them.
+        than by removing white space around them, or rejects one.
     """
     try:
         before, probe, after = render(Prompt(PROBE)).partition(PROBE)
@@ -220,7 +200,7 @@ def _frame(render: Callable[[Prompt], str]) -> Callable[[str], str] | None:
         for shown in (str, str.strip):
             if all(render(Prompt(text)) == f"{before}{shown(text)}{after}" for text in _FRAME_PROBES):
                 return lambda question: f"{before}{shown(question)}{after}"
-    except EffaceError:  # it rejects a question; the message is for the user's own
+    except TemplateFailedError:  # the message is for the user's own
         return None
     return None
 
