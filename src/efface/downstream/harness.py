@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import statistics
 from collections.abc import Mapping
 from typing import Any
 
 from efface.artifacts import Downstream, TaskScore
+from efface.downstream.chat_template import with_limited_template
 from efface.downstream.config import DownstreamConfig
 from efface.downstream.isolation import isolated_randomness, preserve_modes, quiet, with_output
 from efface.downstream.load_data import load_task
@@ -16,7 +16,6 @@ from efface.downstream.progress import Progress, Warn, track_requests
 from efface.downstream.tasks import find_tasks
 from efface.errors import EffaceError, summarize_error
 from efface.text.config import TemplateConfig
-from efface.text.prompt_format import dated_template
 
 _BOOTSTRAP_RESAMPLES = 1000
 """For the standard error of a metric that is not a mean; none of the paper's metrics needs it."""
@@ -75,7 +74,9 @@ def score_downstream(
         from lm_eval.models.huggingface import HFLM
 
         given = text or TemplateConfig()
-        lm = HFLM(model, backend="causal", tokenizer=_dated(tokenizer, given), batch_size=config.batch_size)
+        if config.chat_template:
+            tokenizer = with_limited_template(tokenizer, given)
+        lm = HFLM(model, backend="causal", tokenizer=tokenizer, batch_size=config.batch_size)
         for name, members in loaded.items():
             with isolated_randomness(seed, model), track_requests(lm, name, members["tasks"], report, warning):
                 scores[name] = _score_task(
@@ -132,14 +133,6 @@ def _score_task(
         n=sum(results["n-samples"][task.task_name]["effective"] for task in tasks),
         num_fewshot=shots.pop() if len(shots) == 1 else None,
     )
-
-
-def _dated(tokenizer: Any, text: TemplateConfig) -> Any:
-    """A copy of a tokenizer whose chat template shows the date that is set, not the day of the run."""
-    tokenizer = copy.deepcopy(tokenizer)
-    if tokenizer.chat_template:
-        tokenizer.chat_template = dated_template(tokenizer.get_chat_template(), text.date)
-    return tokenizer
 
 
 def _set_fewshot(task: Any, number: int | None, seed: int) -> None:

@@ -85,7 +85,7 @@ def chat_prompt_format(tokenizer: Any, day: date) -> PromptFormat:
     """
     if not tokenizer.chat_template:
         return PromptFormat(render=_no_template, answer_prefix="", answer_suffix="")
-    template = _template_text(tokenizer)
+    template = template_text(tokenizer)
     # answers are scored, not the reasoning before them
     renderer = template_renderer(tokenizer, dated_template(template, day), enable_thinking=False)
 
@@ -101,8 +101,15 @@ def chat_prompt_format(tokenizer: Any, day: date) -> PromptFormat:
         ) from error
 
 
-def _template_text(tokenizer: Any) -> str:
-    """The chat template of a tokenizer, which has one; of several, the one for conversations without tools."""
+def template_text(tokenizer: Any) -> str:
+    """The chat template of a tokenizer, which has one; of several, the one for conversations without tools.
+
+    Args:
+        tokenizer: of transformers.
+
+    Raises:
+        EffaceError: It is no text, or of several none is for conversations without tools.
+    """
     try:
         template = tokenizer.get_chat_template()
     except Exception as error:  # transformers raises various errors for what is no template
