@@ -166,9 +166,14 @@ def templates() -> Iterator[tuple[str, Attack]]:
     """Chat templates."""
     tokens = json.loads((MODEL / "tokenizer_config.json").read_text(encoding="utf-8"))
 
-    def template(value: Any) -> Attack:
+    def template(value: Any, row: dict[str, Any] | None = None) -> Attack:
         content = json.dumps({**tokens, "chat_template": value})
-        return lambda place: place.plan(model=_copy_model(place, {"tokenizer_config__json": content}), text="chat")
+
+        def attack(place: Place) -> list[Any]:
+            pairs = () if row is None else (f"data.forget={place.write('row.jsonl', json.dumps(row))}",)
+            return place.plan(*pairs, model=_copy_model(place, {"tokenizer_config__json": content}), text="chat")
+
+        return attack
 
     last = "{{ messages[-1].content }}"
     yield "raises, with control codes", template("{{ raise_exception('no \x1b[31mred') }}")
@@ -188,6 +193,21 @@ def templates() -> Iterator[tuple[str, Attack]]:
     yield "adds text and number", template("{{ messages[0].content + 5 }}")
     yield "nests 5,000 brackets", template("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}")
     yield "leaves out everything", template("hello")
+    # what harms only where a condition holds that no short conversation of a check fulfills
+    memory = "{% set x = 'x' * (10000000000 + messages | length) %}"
+    tag = "{% generation %}" + loop + "{% endgeneration %}"
+    markup = {"question": "Who is <b>tulip</b>?", "answer": "Nobody."}
+    turns = [{"role": ("user", "assistant")[number % 2], "content": f"t{number}"} for number in range(8)]
+    for condition, row in {
+        "enable_thinking is defined": None,
+        "tools is none": None,
+        "strftime_now('%Y') == '2024'": None,
+        "'tulip' in messages[-1].content": markup,
+        "messages | length > 6": {"messages": turns},
+    }.items():
+        for harm, text in {"loops": loop, "fills the memory": memory}.items():
+            yield f"{harm} if {condition}", template("{% if " + condition + " %}" + text + "{% endif %}" + last, row)
+    yield "loops in a tag of transformers", template(tag + last)
 
 
 def run_folders() -> Iterator[tuple[str, Attack]]:
