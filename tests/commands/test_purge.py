@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
 import threading
 
 import pytest
+import yaml
 
+from efface.artifacts.manifest import PURGED
+from efface.artifacts.saved_manifest import read_manifest
 from efface.commands.purge import purge
 from efface.commands.verify import verify
 from efface.config.commands import RunConfig
@@ -84,6 +88,51 @@ def test_no_text_is_left_and_what_was_done_is(done, efface):
     verified = efface("verify", str(done))
     assert verified.returncode == 0
     assert_names(verified.stdout, "records was purged", "checkpoints was purged", "page.html was purged", "intact")
+
+
+def test_no_digest_of_the_texts_is_left(made_run, done, tmp_path, efface):
+    """From the digest of a few words, the words can be guessed."""
+    files = [*made_run.glob("*.jsonl"), *(path for path in (done / "records").rglob("*") if path.is_file())]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    assert all(holds(done, each) for each in digests)
+    model = json.loads((done / "manifest.json").read_text())["model_sha256"]
+    purge(done)
+    assert not any(holds(done, each) for each in digests)
+    manifest = read_manifest(done)
+    assert manifest.model_sha256 == model
+    assert set(manifest.data.values()) == {PURGED}
+    assert {name.split("/")[0] for name in manifest.files} == {"metrics.jsonl", "model", "results.json"}
+    assert verify(done).is_intact
+    repeated = efface("reproduce", str(done), "--out", str(tmp_path / "again"))
+    assert repeated.returncode == 2
+    assert_names(repeated.stderr, str(done), "purged", "forget.jsonl", "new run")
+    assert not (tmp_path / "again").exists()
+
+
+def test_the_digest_of_a_benchmark_stays(done):
+    change = {"data": {"source": "tofu", "split": "forget01", "extra_retain": {"path": "mine/bob.csv"}}}
+    settings = yaml.safe_load((done / "config.yaml").read_text()) | change
+    (done / "config.yaml").write_text(yaml.safe_dump(settings))
+    manifest = read_manifest(done).model_dump() | {"data": {"tofu/forget01.json": "a" * 64, "mine/bob.csv": "b" * 64}}
+    (done / "manifest.json").write_text(json.dumps(manifest))
+    purge(done)
+    assert read_manifest(done).data == {"tofu/forget01.json": "a" * 64, "mine/bob.csv": PURGED}
+
+
+@pytest.mark.parametrize("content", ["[", "data: 5", "a: 1"])
+def test_damaged_settings_keep_no_digest(done, content):
+    (done / "config.yaml").write_text(content)
+    purge(done)
+    assert not [each for each in read_manifest(done).data.values() if each != PURGED]
+
+
+def test_what_an_earlier_version_purged_is_completed(done):
+    before = read_manifest(done)
+    purge(done)
+    earlier = before.model_copy(update={"purged": read_manifest(done).purged})
+    (done / "manifest.json").write_text(earlier.model_dump_json())
+    purge(done)
+    assert set(read_manifest(done).data.values()) == {PURGED}
 
 
 def test_scores_of_a_purged_run(done, efface):

@@ -134,7 +134,13 @@ def test_records_of_a_queue_are_tied_to_each_other(make, write_run, work):
 def test_a_purged_run_and_a_model_before_that_is_gone(make, run, work):
     from efface.commands.purge import purge
 
+    manifest = run / "manifest.json"
+    data = json.loads(manifest.read_text())["data"]
     purge(run)
+    with pytest.raises(EffaceError) as raised:
+        make()
+    assert_names(str(raised.value), str(run), "purged", "before the purge")
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"data": data}))  # as of a benchmark
     (work / "before" / "model.safetensors").write_text("others")
     found = said(make())
     assert [each["action"] for each in found["open_actions"] if each["done"]] == ["run-texts"]

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from efface.artifacts.base import Artifact
 
+PURGED = "removed by efface purge"
+"""In place of the SHA-256 of a file of the user: from that of a few words, the words can be guessed."""
+
 
 class AdapterOrigin(Artifact):
     """What the LoRA adapter that a run saves is for."""
@@ -56,7 +59,7 @@ class Manifest(Artifact):
     method_pages: list[str] = Field(default=[])
     """Of the method of a run: the pages of this documentation with its formulas and their source."""
     data: dict[str, str]
-    """Source -> SHA-256."""
+    """Source -> SHA-256; `PURGED` for a file of the user after `efface purge`."""
     splits: dict[str, int] = Field(default={})
     """Of a run: `forget` and `retain`, which are trained on, and `evaluation/NAME` -> number of items."""
     defaults: dict[str, str] = Field(default={})
@@ -87,8 +90,22 @@ class Manifest(Artifact):
     peak_memory_bytes: int | None = None
     notes: list[str] = Field(default=[])
     files: dict[str, str] | None = None
-    """SHA-256 of what the run wrote, by path in its folder; None for a run of an earlier version."""
+    """SHA-256 of what the run wrote, by path in its folder, without what was purged; None for a run of an earlier
+    version."""
     writing: dict[str, str] = Field(default={})
     """The same of files that are just being written, or were when the run was killed."""
     purged: list[str] = Field(default=[])
     """Files and folders that were removed on purpose, by path in the run's folder."""
+
+    def is_purged(self, name: str) -> bool:
+        """Whether a file was removed on purpose, or a folder that it was in.
+
+        Args:
+            name: Path in the run's folder.
+        """
+        return any(name == each or name.startswith(f"{each}/") for each in self.purged)
+
+    @property
+    def purged_data(self) -> list[str]:
+        """Sources of data whose SHA-256 was removed."""
+        return [source for source, digest in self.data.items() if digest == PURGED]

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from efface.artifacts.manifest import PURGED, Manifest
 from efface.artifacts.saved_manifest import read_manifest
 from efface.commands.verify import find_runs
 from efface.config.saved_settings import read_saved_settings
+from efface.data.given_files import find_given, given_files
 from efface.errors import EffaceError
 from efface.files.atomic import write_json
 from efface.files.folder_lock import is_lock, lock_folder
@@ -214,13 +216,29 @@ def _head(path: Path) -> bytes:
 
 
 def _note(root: Path, paths: Iterable[Path]) -> None:
-    """Add to the manifest what is about to be removed."""
+    """Add to the manifest what is about to be removed, and remove the digests of texts from it."""
     manifest = read_manifest(root)
     names = sorted({*manifest.purged, *(path.relative_to(root).as_posix() for path in paths)})
-    if names != manifest.purged:
+    noted = manifest.model_copy(update={"purged": names, "data": _without_digests(root, manifest)})
+    kept = {
+        key: {name: each for name, each in sums.items() if not noted.is_purged(name)}
+        for key, sums in (("files", manifest.files), ("writing", manifest.writing))
+        if sums is not None
+    }
+    noted = noted.model_copy(update=kept)
+    if noted != manifest:
         private = not RunPaths(root).manifest.stat().st_mode & 0o077
         with readable(root, private=private):
-            write_json(RunPaths(root).manifest, manifest.model_copy(update={"purged": names}).model_dump())
+            write_json(RunPaths(root).manifest, noted.model_dump())
+
+
+def _without_digests(root: Path, manifest: Manifest) -> dict[str, str]:
+    """The data of a run, without the SHA-256 of files that a user gave; without any if its settings are damaged."""
+    try:
+        files = given_files(read_saved_settings(RunPaths(root).config))
+    except (EffaceError, AttributeError, LookupError, TypeError):
+        return dict.fromkeys(manifest.data, PURGED)
+    return {source: digest if find_given(source, files) is None else PURGED for source, digest in manifest.data.items()}
 
 
 def _remove(path: Path) -> None:

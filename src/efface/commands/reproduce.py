@@ -164,6 +164,11 @@ def _read_run(folder: RunFolder) -> tuple[RunConfig, Manifest]:
     manifest = folder.read_manifest()
     if manifest is None or not folder.config.is_file():
         raise EffaceError(f"{root} is no run (no manifest.json and config.yaml); give the folder of a finished run")
+    if purged := manifest.purged_data:
+        raise EffaceError(
+            f"{root} was purged, and with it the SHA-256 of {', '.join(purged)}, so nothing shows whether its data are "
+            "still the same; make a new run of its config.yaml"
+        )
     unfinished = folder.records_root.is_dir() and not folder.results.is_file()
     if unfinished or folder.checkpoints.is_dir():
         raise EffaceError(f"the run in {root} is not finished; continue it with --resume, then repeat it")

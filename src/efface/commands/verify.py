@@ -80,13 +80,12 @@ def _verify_run(root: Path) -> VerifiedRun:
     if known is None:
         return VerifiedRun(path=str(root), has_sums=False, purged=purged)
     expected = {name: sums for name, sums in known.items() if name.split("/")[0] in RECORDED}
-    files = _recorded_files(root)
+    files = [each for each in _recorded_files(root) if not manifest.is_purged(each.relative_to(root).as_posix())]
     if manifest.config_sha256 is not None:
         expected[CONFIG] = {manifest.config_sha256}
         files += [RunPaths(root).config] if RunPaths(root).config.is_file() else []
     found = folder_sums(root, files)
-    missing = expected.keys() - found.keys()
-    gone = {name for name in missing if any(name == each or name.startswith(f"{each}/") for each in purged)}
+    missing = {name for name in expected.keys() - found.keys() if not manifest.is_purged(name)}
     differs = [name for name, digest in found.items() if name in expected and digest not in expected[name]]
     checkpoints = sorted(RunPaths(root).checkpoints.glob("step-*"))
     damaged = [each.relative_to(root).as_posix() for each in checkpoints if checkpoint_problem(each)]
@@ -96,7 +95,7 @@ def _verify_run(root: Path) -> VerifiedRun:
         has_sums=True,
         intact=len(found) - len(differs) - len(not_recorded) + len(checkpoints) - len(damaged),
         differs=(*differs, *damaged),
-        missing=tuple(sorted(missing - gone)),
+        missing=tuple(sorted(missing)),
         not_recorded=tuple(not_recorded),
         purged=purged,
     )

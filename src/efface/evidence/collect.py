@@ -88,8 +88,13 @@ def check_data(run: FinishedRun, sources: Mapping[str, str]) -> None:
         sources: Source -> SHA-256, as read now.
 
     Raises:
-        EffaceError: One has changed since.
+        EffaceError: One has changed since, or nothing says so after a purge.
     """
+    if purged := run.manifest.purged_data:
+        raise EffaceError(
+            f"{run.paths.root} was purged, and with it the SHA-256 of {', '.join(purged)}, so nothing shows that these "
+            "texts are those that it forgot; make the record before the purge"
+        )
     for name, digest in sources.items():
         if run.manifest.data.get(name) != digest:
             raise EffaceError(f"{name} has changed since the run; restore it: the record is about what was forgotten")

@@ -56,31 +56,50 @@ def test_no_folder_of_this_machine_is_in_the_card(tmp_path, settings, made):
     write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": files}), None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "/home" not in text
-    for name in ("forget.jsonl", "forget.jsonl", "kept/retain.csv"):
-        assert f"- {name}\n" in text
+    assert "forget.jsonl" not in text
+    assert "retain.csv" not in text
+    assert text.count("- a file of the user (forget set)\n") == 2
+    assert text.count("- a file of the user (retain set)\n") == 1
     for digest in files.values():  # texts of a few words can be guessed from it
         assert digest not in text
-    assert "path: forget.jsonl" in text
+    assert "path: a file of the user" in text
 
 
-def test_files_of_earlier_requests_extra_retain_and_reference_appear_by_name(tmp_path, settings, made):
-    """Of a queue's settings, and of those that each request of it is run with."""
-    files = {name: f"/home/ada/{name}.csv" for name in ("forget", "retain", "first", "extra_retain")}
-    data = {"forget": files["forget"], "retain": files["retain"], "extra_retain": files["extra_retain"]}
+def test_no_data_file_of_the_user_is_named(tmp_path, settings, made):
+    """In a queue's settings, and in those that each request of it is run with."""
+    keys = ("forget", "retain", "first", "extra_retain", "few_shot", "holdout", "refusals")
+    files = {name: f"ada/{name}-bob.csv" for name in keys}
+    data = {name: files[name] for name in keys if name != "first"}
     alone = {"data": {**data, "forgotten_before": [files["first"]]}, "reference": "/home/ada/target"}
     queue = {"data": data, "continual": {"requests": [files["forget"], {"path": files["first"]}]}}
     for changes in (alone, queue):
         config = validate_config(RunConfig, settings | {"model": "/home/ada/model"} | changes)
-        write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": {}}), None)
+        sources = dict.fromkeys([*files.values(), "12 known facts"], "d" * 64)
+        write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": sources}), None)
         text = (tmp_path / "README.md").read_text(encoding="utf-8")
-        assert "/home" not in text
+        assert not any(each in text for each in ("ada", "bob", "d" * 64))
+        assert "- a file of the user (few-shot examples)\n" in text
+        assert "- 12 known facts\n" in text
         shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
-        assert shown["data"]["extra_retain"]["path"] == "extra_retain.csv"
+        assert shown["data"]["refusals"] == shown["data"]["extra_retain"]["path"] == "a file of the user"
         if changes is alone:
             earlier = [each["path"] for each in shown["data"]["forgotten_before"]]
-            assert (earlier, shown["reference"]) == (["first.csv"], "target")
+            assert (earlier, shown["reference"]) == (["a file of the user"], "target")
         else:
-            assert [each["path"] for each in shown["continual"]["requests"]] == ["forget.csv", "first.csv"]
+            assert [each["path"] for each in shown["continual"]["requests"]] == ["a file of the user"] * 2
+
+
+def test_a_file_beside_a_benchmark_is_not_named_and_the_benchmark_keeps_its_hash(tmp_path, settings, made):
+    data = {"source": "tofu", "split": "forget01", "extra_retain": "bob.jsonl"}
+    sources = {"tofu/forget01.json": "a" * 64, "bob.jsonl": "e" * 64}
+    write_card(
+        tmp_path, validate_config(RunConfig, settings | {"data": data}), made.model_copy(update={"data": sources}), None
+    )
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"- tofu/forget01.json: `{'a' * 64}`\n" in text
+    assert "- a file of the user (extra retain set)\n" in text
+    assert "bob" not in text
+    assert "e" * 64 not in text
 
 
 def test_tasks_and_hub_names_stay_as_they_are(tmp_path, settings, made):
@@ -109,7 +128,7 @@ def test_files_that_are_there_appear_by_name(tmp_path, settings, made, monkeypat
     write_card(tmp_path, config, made, None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "private" not in text
-    assert "- forget.jsonl\n" in text
+    assert "forget.jsonl" not in text
     assert "- my.py:M" in text
 
 
@@ -125,7 +144,7 @@ def test_only_paths_are_cut(tmp_path, settings, made, monkeypatch):
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
     assert shown["text"]["format"] == form
-    assert (shown["data"]["forget"]["path"], shown["data"]["retain"]["path"]) == ("gone.csv", "kept.csv")
+    assert (shown["data"]["forget"]["path"], shown["data"]["retain"]["path"]) == ("a file of the user",) * 2
     assert shown["data"]["forget"]["columns"]["question"] == "sub/dir"
     assert "private" not in text
 

@@ -12,11 +12,14 @@ from jinja2 import Environment, StrictUndefined
 from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, Verdict
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
+from efface.data.given_files import find_given, given_files
 from efface.files.atomic import write_text
 from efface.report.paths import shorten_paths
 from efface.report.verdict_text import EFFICACY, RULE, answer_shares, verdict_sentences, words_note
 from efface.run.folder import RunFolder
 from efface.run.metadata.model_origin import model_origin
+
+_GIVEN = "a file of the user"
 
 _TEMPLATE = """\
 ---
@@ -124,8 +127,9 @@ def write_card(
 ) -> None:
     """Write README.md to the folder of a model or of an adapter.
 
-    A card is made to be published: files appear by name, without the folders of this machine, and files of the user
-    without their hash, from which a short text could be guessed.
+    A card is made to be published: files appear by name, without the folders of this machine. The user's data files
+    appear as such, without a name, which may be that of a customer, and without a hash, from which a short text could
+    be guessed.
 
     Args:
         folder: Of the model or the adapter.
@@ -200,9 +204,14 @@ def _answers(verdict: Verdict) -> Iterator[tuple[str, list[str]]]:
 
 
 def _data(config: RunConfig, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
-    """Name of each data source, and its SHA-256 unless it is a file of the user."""
+    """Each data source, and its SHA-256 unless the data are those of the user."""
+    files = given_files(config.model_dump(mode="json"))
     for source, digest in manifest.data.items():
-        yield _without_folders(source), None if config.data.source == "files" else digest
+        what = find_given(source, files)
+        if what is None and _without_folders(source) == source:
+            yield source, None if config.data.source == "files" else digest
+        else:
+            yield f"{_GIVEN}{f' ({what})' if what else ''}", None
 
 
 def _model(name: str, folder: Path) -> str:
@@ -220,7 +229,7 @@ def _adapter_base(manifest: Manifest, folder: Path) -> str:
 
 
 def _settings(config: RunConfig) -> str:
-    """The settings as YAML, the files in them by name."""
+    """The settings as YAML, without folders and without the names of the user's data files."""
     values = yaml.safe_load(to_yaml(config))
     del values["private"]  # of the run's folder, not of the model
     for key in ("model", "tokenizer", "reference"):
@@ -231,13 +240,12 @@ def _settings(config: RunConfig) -> str:
         values["evaluate"][key] = _without_folders(values["evaluate"][key])
     if values["downstream"] and values["downstream"]["include"] is not None:
         values["downstream"]["include"] = _without_folders(values["downstream"]["include"])
-    data, queue = values["data"], values["continual"]
-    requests = queue["requests"] if queue else ()
-    for file in (data["forget"], data["retain"], data["extra_retain"], *data["forgotten_before"], *requests):
-        if isinstance(file, dict):  # others are task numbers, or name data that is not a file
-            file["path"] = _without_folders(file["path"])
-    if data["refusals"] is not None:
-        data["refusals"] = _without_folders(data["refusals"])
+    data, queue, files = values["data"], values["continual"], given_files(values)
+    for file in (*data.values(), *data["forgotten_before"], *(queue["requests"] if queue else ())):
+        if isinstance(file, dict) and file["path"] in files:
+            file["path"] = _GIVEN
+    if data["refusals"] in files:
+        data["refusals"] = _GIVEN
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
