@@ -101,7 +101,7 @@ def test_no_digest_of_the_texts_is_left(made_run, done, tmp_path, efface):
     manifest = read_manifest(done)
     assert manifest.model_sha256 == model
     assert set(manifest.data.values()) == {PURGED}
-    assert {name.split("/")[0] for name in manifest.files} == {"metrics.jsonl", "model", "results.json"}
+    assert {name.split("/")[0] for name in manifest.files} == {"model", "results.json"}
     assert verify(done).is_intact
     repeated = efface("reproduce", str(done), "--out", str(tmp_path / "again"))
     assert repeated.returncode == 2
@@ -252,6 +252,19 @@ def test_a_queue_keeps_its_last_model(small, tmp_path):
     assert [each.purged for each in found.runs] == [("records",), ("model", "records"), ("records",)]
     purge(queue)  # again: the last model stays
     assert len(list(queue.rglob("model.safetensors"))) == 1
+
+
+def test_a_sweep_of_files_is_not_repeated_after_a_purge(made_run, small, tmp_path):
+    data = {name: str(made_run / f"{name}.jsonl") for name in ("forget", "retain")}
+    spec = SweepSpec.model_validate({"settings": small | {"data": data}, "grid": {"train.lr": [1e-3]}})
+    out = tmp_path / "sweep"
+    sweep(spec, out)
+    purge(out)
+    before = folder_sums(out)
+    with pytest.raises(EffaceError) as raised:
+        sweep(spec, out)
+    assert_names(str(raised.value), "purged", "another --out")
+    assert folder_sums(out) == before
 
 
 def test_a_sweep_keeps_no_target(small, tmp_path):

@@ -235,8 +235,9 @@ def _note(root: Path, paths: Iterable[Path]) -> None:
 def _without_digests(root: Path, manifest: Manifest) -> dict[str, str]:
     """The data of a run, without the SHA-256 of files that a user gave; without any if its settings are damaged."""
     try:
-        files = given_files(read_saved_settings(RunPaths(root).config))
-    except (EffaceError, AttributeError, LookupError, TypeError):
+        settings = read_saved_settings(RunPaths(root).config)
+        files = given_files({**settings, "data": {**settings["data"]}})
+    except (EffaceError, AttributeError, LookupError, TypeError, OSError):
         return dict.fromkeys(manifest.data, PURGED)
     return {source: digest if find_given(source, files) is None else PURGED for source, digest in manifest.data.items()}
 

@@ -67,7 +67,7 @@ class SweepIndex:
     """Every job in a sweep's folder, by its key."""
 
     def __init__(self, root: Path) -> None:
-        """Index all folders below `root`, which need not exist."""
+        """Index all folders below `root`, which need not exist. Raises `EffaceError` as `add`."""
         self._by_key: dict[str, IndexedRun] = {}
         self._before: dict[str, list[Path]] = {}
         self._downstream: dict[str, Downstream] = {}
@@ -82,10 +82,18 @@ class SweepIndex:
 
         Returns:
             What it contains; None where it is not the folder of a job.
+
+        Raises:
+            EffaceError: It was purged, and has no digests of its data.
         """
         indexed = _index_folder(path)
         if indexed is None:
             return None
+        if indexed.manifest.purged_data:
+            raise EffaceError(
+                f"{path} was purged, and with it the SHA-256 of its data, by which a sweep knows its runs; start the "
+                "sweep again in another --out"
+            )
         known = self._by_key.get(indexed.key)
         if known is None or known.path == path or not known.done:
             self._by_key[indexed.key] = indexed
