@@ -11,6 +11,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.models.folder import load_model_config, model_folder, model_sha256
+from efface.models.tokenizer import load_tokenizer
 from support.messages import assert_names
 
 
@@ -104,3 +105,16 @@ def test_more_layers_than_weights(copy):
     with pytest.raises(EffaceError) as error:
         load_model_config(copy)
     assert_names(str(error.value), str(copy), "1,000,000 layers", "weights", "config.json")
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "chat_template.jinja", "additional_chat_templates/tools.jinja"]
+)
+def test_a_file_beside_the_weights_has_a_limit(copy, name):
+    (copy / name).parent.mkdir(exist_ok=True)
+    with (copy / name).open("wb") as file:
+        file.truncate(129 * 2**20)
+    for load in (load_model_config, load_tokenizer):
+        with pytest.raises(EffaceError) as raised:
+            load(copy)
+        assert_names(str(raised.value), str(copy / name), "129 MiB", "128 MiB")

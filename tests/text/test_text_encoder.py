@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from efface.errors import EffaceError
 from efface.text.text_encoder import TextEncoder
+from support.messages import assert_names
 from support.templates import byte_level, sentencepiece_like
 
 KINDS = {
@@ -80,3 +82,17 @@ def test_two_threads_use_the_tokenizer_one_after_the_other():
     with ThreadPoolExecutor(2) as pool:
         made = [pool.submit(encoder.template_text, ["</s>"]), pool.submit(encoder.plain_text, "</s>")]
     assert [each.result() for each in made] == [[[tokenizer.convert_tokens_to_ids("</s>")]], encoder.plain_text("</s>")]
+
+
+def test_a_regular_expression_that_tries_too_many_ways_is_refused():
+    from tokenizers import Regex, pre_tokenizers
+
+    tokenizer = byte_level()
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex("(a+)+b"), "isolated"), tokenizer.backend_tokenizer.pre_tokenizer]
+    )
+    encoder = TextEncoder(tokenizer)
+    for encode in (encoder.plain_text, lambda text: encoder.template_text([text])):
+        with pytest.raises(EffaceError) as raised:
+            encode("a" * 60)
+        assert_names(str(raised.value), "tokenizer", "tokenizer.json", "regular expressions")

@@ -159,6 +159,8 @@ def model_folders() -> Iterator[tuple[str, Attack]]:
     yield "an end id as text", files(generation_config__json='{"eos_token_id": "x"}')
     yield "end ids in lists", files(generation_config__json='{"eos_token_id": [[1]]}')
     yield "half of the weights", files(model__safetensors=(MODEL / "model.safetensors").read_bytes()[:1000])
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        yield f"{name} of 3 GiB", lambda place, name=name: place.plan(model=_sparse(_copy_model(place, {}), name))
     yield "a header of 2^64 bytes", files(model__safetensors=b"\xff" * 8 + b"{}")
 
 
@@ -301,6 +303,12 @@ def _copy_model(place: Place, changed: dict[str, str | bytes]) -> Path:
     for name, content in changed.items():
         path = folder / name.replace("__", ".")
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def _sparse(folder: Path, name: str) -> Path:
+    with (folder / name).open("wb") as file:
+        file.truncate(3 * 2**30)
     return folder
 
 

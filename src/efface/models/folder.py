@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError, first_line
+from efface.files.safe_read import MIB
 from efface.files.sums import file_sum, folder_sums
-from efface.hub import MODEL_FILES, UnavailableError, missing_shards, resolve_model
+from efface.hub import MODEL_FILES, TOKENIZER_FILES, UnavailableError, missing_shards, resolve_model
+
+MAX_TEXT = 128 * MIB
+"""Of one file of a model beside its weights; the largest tokenizer.json have 32 MiB."""
 
 
 def model_folder(name: str) -> Path:
@@ -76,6 +80,24 @@ def combined_sha256(sums: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+def check_sizes(folder: Path) -> None:
+    """Refuse settings, vocabularies and templates that no model has so large: libraries read whole files.
+
+    Args:
+        folder: Of a model or a tokenizer.
+
+    Raises:
+        EffaceError: One is larger than `MAX_TEXT`.
+    """
+    patterns = {*MODEL_FILES, *TOKENIZER_FILES, "additional_chat_templates/*"} - {"*.safetensors"}
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
+        if (size := path.stat().st_size) > MAX_TEXT:
+            raise EffaceError(
+                f"{path} has {size // MIB:,} MiB, the limit for a file beside the weights is {MAX_TEXT // MIB} MiB; "
+                "give the file that the model was saved with"
+            )
+
+
 def load_model_config(folder: Path) -> Any:
     """The config.json of a model.
 
@@ -86,10 +108,11 @@ def load_model_config(folder: Path) -> Any:
         transformers' config object.
 
     Raises:
-        EffaceError: Where it does not load, or has more layers than the folder has weights.
+        EffaceError: Where it does not load, or has more layers than the folder has weights; or as `check_sizes`.
     """
     from transformers import AutoConfig
 
+    check_sizes(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers and the model's config class each raise their own

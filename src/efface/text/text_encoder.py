@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from threading import Lock
 from typing import Any
 
+from efface.errors import EffaceError, first_line
 from efface.text.segments import SegmentTokenizer, separators_in
 
 _ONE_AT_A_TIME = Lock()
 """A tokenizer sets whether it splits special tokens at each call: calls of two threads at once would mix it up."""
 _BEFORE = ("\n", "a", ":", "1")
 """Texts of which one does not merge with whatever follows it."""
+
+
+@contextmanager
+def _tokenizing() -> Iterator[None]:
+    """Hold the tokenizer, and make an `EffaceError` of the error of its library that is no `Exception`.
+
+    It is raised where a regular expression of tokenizer.json has tried too many ways to match a text.
+    """
+    with _ONE_AT_A_TIME:
+        try:
+            yield
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise EffaceError(
+                f"the tokenizer stopped at a text ({first_line(error)}); correct the regular expressions in its "
+                "tokenizer.json, or give another tokenizer"
+            ) from error
 
 
 class TextEncoder:
@@ -50,13 +70,13 @@ class TextEncoder:
         self._segments = SegmentTokenizer(self._whole_text, separators_in(texts, self.tokenizer))
 
     def _whole_text(self, texts: list[str]) -> list[list[int]]:
-        with _ONE_AT_A_TIME:
+        with _tokenizing():
             return list(self.tokenizer(texts, add_special_tokens=False).input_ids)
 
     def token_starts(self, text: str) -> list[int]:
         """The character at which each token of `plain_text` starts."""
         if getattr(self.tokenizer, "is_fast", False):
-            with _ONE_AT_A_TIME:
+            with _tokenizing():
                 encoded = self.tokenizer(
                     text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
                 )
@@ -69,7 +89,7 @@ class TextEncoder:
 
     def plain_text(self, text: str) -> list[int]:
         """Ids of a text in which special tokens are ordinary text: they must not end the turn."""
-        with _ONE_AT_A_TIME:
+        with _tokenizing():
             return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
     def continuation(self, text: str) -> list[int]:
