@@ -36,6 +36,13 @@ def test_the_text_is_that_of_transformers(template, messages, settings):
     assert found == tokenizer.apply_chat_template(messages, tokenize=False, **settings)
 
 
+def test_a_token_that_is_set_later_is_shown():
+    limited = with_limited_template(byte_level(template="{{ pad_token }}" + NO_END), TemplateConfig())
+    limited.pad_token = "<|im_end|>"
+    found = limited.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    assert found.startswith("<|im_end|>user")
+
+
 def test_the_date_is_the_one_that_is_set_and_the_tokenizer_is_unchanged():
     tokenizer = byte_level(template="{{ strftime_now('%Y') }}" + NO_END)
     limited = with_limited_template(tokenizer, TemplateConfig(date=date(2023, 12, 2)))

@@ -24,10 +24,10 @@ def with_limited_template(tokenizer: Any, text: TemplateConfig) -> Any:
         text: The date that the template shows, instead of the day of the run.
 
     Raises:
-        EffaceError: The template cannot be read or is too long.
+        EffaceError: The template cannot be read.
     """
     template = dated_template(template_text(tokenizer), text.date)
-    renderer = template_renderer(tokenizer, template)
+    limited = copy.deepcopy(tokenizer)
 
     def apply_chat_template(
         messages: Sequence[dict[str, str]],
@@ -38,16 +38,16 @@ def with_limited_template(tokenizer: Any, text: TemplateConfig) -> Any:
     ) -> str:
         assert not tokenize  # lm-evaluation-harness tokenizes the text
         try:
+            renderer = template_renderer(limited, template)  # the library may set a token for padding
             if continue_final_message:
                 return _open_ended(renderer, messages)
             return renderer.render(messages, generation=add_generation_prompt)
         except TemplateFailedError as error:
             raise TemplateError(str(error)) from error  # at which the library leaves out the system turn
 
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.chat_template = template
-    tokenizer.apply_chat_template = apply_chat_template
-    return tokenizer
+    limited.chat_template = template
+    limited.apply_chat_template = apply_chat_template
+    return limited
 
 
 def _open_ended(renderer: TemplateRenderer, messages: Sequence[dict[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import statistics
 from collections.abc import Mapping
@@ -74,8 +75,7 @@ def score_downstream(
         from lm_eval.models.huggingface import HFLM
 
         given = text or TemplateConfig()
-        if config.chat_template:
-            tokenizer = with_limited_template(tokenizer, given)
+        tokenizer = with_limited_template(tokenizer, given) if config.chat_template else copy.deepcopy(tokenizer)
         lm = HFLM(model, backend="causal", tokenizer=tokenizer, batch_size=config.batch_size)
         for name, members in loaded.items():
             with isolated_randomness(seed, model), track_requests(lm, name, members["tasks"], report, warning):
