@@ -8,7 +8,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
 REPRODUCTION = (DOCS / "reproduction.md").read_text(encoding="utf-8")
-PERSON = "einstein"
+PEOPLE = "einstein", "darwin"
 _NUMBER = re.compile(r"(?<![\w-])\d*\.?\d+(?![\w%-])")
 
 
@@ -17,11 +17,11 @@ def _numbers(text: str) -> set[float]:
 
 
 def _measured(section: str, method: str) -> set[float]:
-    """The numbers of a method in a section; of the known facts, those of the person that the page names."""
+    """The numbers of a method in a section; of the known facts, those of the people that the page names."""
     if section == "known":
         runs = json.loads((DOCS / "reproduction" / "known.json").read_bytes())["runs"]
         keys = ("said_after", "likely_after", "declined_after", "kept")
-        return {float(run[key]) for run in runs for key in keys if (run["forget"], run["method"]) == (PERSON, method)}
+        return {float(run[key]) for run in runs for key in keys if run["forget"] in PEOPLE and run["method"] == method}
     text = re.split(r"^## ", REPRODUCTION.partition(f"{{#{section}}}")[2], flags=re.MULTILINE)[0]
     rows = [line for line in text.splitlines() if line.lower().startswith((f"| {method} |", "| before |"))]
     return set().union(*map(_numbers, rows)) | {100.0}  # questions of the retain set

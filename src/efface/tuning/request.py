@@ -19,8 +19,8 @@ from efface.tuning.space import SearchSpace, read_space
 DEFAULT_METHODS = ("me+gd", "idk+ap")
 """Where there is a retain set: the two that arXiv:2410.08109 recommends."""
 WITHOUT_RETAIN_SET = ("me+kl", "idk+kl")
-"""With `data.retain=model-answers`: of the methods that kept .95 of other facts, the two that forgot most of what
-SmolLM2-135M knew about a person (docs/reproduction.md)."""
+"""With `data.retain=model-answers`: of the methods that kept nine tenths of other facts, the two that left the fewest
+answers of what SmolLM2-135M knew about three people (docs/reproduction.md)."""
 
 
 @dataclass(frozen=True)
