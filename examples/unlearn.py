@@ -2,7 +2,8 @@
 
     python examples/unlearn.py path/to/model forget.jsonl retain.jsonl runs/first
 
-The files contain one question and answer per line; CSV, Parquet, chats and documents work too.
+The files contain one question and answer per line; CSV, Parquet, chats and documents work too. ME+GD is for a retain
+set that is like the forget set; with retain="model-answers", use me+kl (docs/methods/index.md).
 """
 
 from __future__ import annotations

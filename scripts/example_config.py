@@ -21,18 +21,21 @@ from efface.config.resolve import SCHEMA_FILE
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "run.yaml"
 SETTINGS: dict[str, Any] = {
-    "method": "idk+ap",
+    "method": "me+kl",
     "model": "path/to/model",
     "data": {"forget": "examples/einstein.csv", "retain": "model-answers"},
-    "train": {"lr": 5e-5, "epochs": 10, "batch_size": 4},
+    "forget_coeff": 0.05,
+    "me": {"positions": "answer"},
+    "train": {"lr": 3e-5, "epochs": 8, "batch_size": 4},
 }
 """What differs from the defaults."""
 _FIRST = ("method", "model", "data")
 _HEAD = f"""\
 # yaml-language-server: $schema={SCHEMA_FILE}
 # All settings of a run: efface run examples/run.yaml model=... --out runs/einstein
-# Only method, model and data are required; the other lines are the defaults, except lr, epochs and batch_size under
-# train. Written by scripts/example_config.py.
+# Only method, model and data are required; the other lines are the defaults, except forget_coeff, positions under me,
+# and lr, epochs and batch_size under train, which were found with this method for SmolLM2-135M. Written by
+# scripts/example_config.py.
 
 """
 

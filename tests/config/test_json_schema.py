@@ -30,7 +30,7 @@ def test_presets_are_valid(name: str) -> None:
 
 def test_the_example_is_valid_and_complete() -> None:
     assert errors(yaml.safe_load((EXAMPLES / "run.yaml").read_text())) == []
-    assert resolve_config(RunConfig, str(EXAMPLES / "run.yaml")).method == "idk+ap"
+    assert resolve_config(RunConfig, str(EXAMPLES / "run.yaml")).method == "me+kl"
 
 
 @pytest.mark.parametrize(

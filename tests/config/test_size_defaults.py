@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,14 +26,14 @@ def test_between_two_sizes_it_falls_with_the_size():
     assert 1e-5 < rates[2] < 3e-4
 
 
-@pytest.mark.parametrize(("method", "lr"), [("me+kl", 3e-5), ("me", 3e-5), ("idk+kl", 1e-4)])
+@pytest.mark.parametrize(("method", "lr"), [("me+kl", 3e-5), ("me+gd", 3e-5), ("idk+kl", 1e-4)])
 def test_settings_that_were_found_for_some_methods(method, lr):
     size = 134_515_008
     row = default_for(size, method)
     assert row is not None
     assert row.lr == starting_lr(135_000_000, method) == lr
-    assert {method, method.partition("+")[0]} & {*row.methods}
-    assert default_for(size, "ga+gd") is default_for(size, "idk+ap") is None
+    assert method in row.methods
+    assert all(default_for(size, other) is None for other in ("ga+gd", "idk+ap", "me", "me+ap"))
     assert default_for(10**6, "ga+gd") == default_for(10**6, method) == TABLE[0]
 
 
@@ -48,16 +49,31 @@ def test_counts_in_words(count, text):
     assert format_count(count) == text
 
 
+def test_a_row_has_the_settings_of_the_runs_that_it_was_found_with():
+    """docs/reproduction/known.json: a run of each method with these settings is in it."""
+    found = json.loads((Path(__file__).parents[2] / "docs" / "reproduction" / "known.json").read_text())
+    runs = [{**found["settings"], **run} for run in found["runs"]]
+    rows = [(row, method) for row in TABLE if "facts" in row.source for method in row.methods]
+    assert rows
+    for row, method in rows:
+        expected = {**row.settings, "method": method}
+        assert any(expected.items() <= {**run}.items() for run in runs), expected
+        positions = found["settings"]["me.positions"]
+        assert row.me_positions == (positions if method.startswith("me+") else None)
+        assert all(f"{key}={found['settings'][key]}" in row.source for key in ("data.retain", "data.known_facts"))
+
+
 def test_the_page_has_the_rows():
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text()
-    lines = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and " million | " in line]
-    shown = [[cell.strip("| `") for cell in line][:6] for line in lines]
+    lines = [line.split("|")[1:] for line in page.splitlines() if line.startswith("| ") and " million | " in line]
+    shown = [[cell.replace("`", "").strip() for cell in line][:7] for line in lines]
     numbers = ("lr", "forget_coeff", "epochs", "batch_size")
     assert shown == [
         [
             format_count(round(row.parameters)),
-            " ".join(row.methods) or "all",
+            ", ".join(row.methods) or "all",
             *(f"{getattr(row, each):g}" for each in numbers),
+            row.me_positions or "",
         ]
         for row in TABLE[:-1]
     ]

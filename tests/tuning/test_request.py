@@ -22,9 +22,13 @@ def asked(taught_towns):
 
 def test_the_methods(asked, taught_towns, tmp_path):
     assert [*asked().bases] == ["me+gd", "idk+ap"]
+    assert [*asked("data.retain=model-answers").bases] == ["me+kl", "idk+kl"]
+    assert [*asked("data.retain=model-answers", "method=me+gd").bases] == ["me+gd"]
     assert [*asked("method=npo+gd").bases] == ["npo+gd"]
     assert [*asked(settings={**taught_towns, "method": "GA+GD"}).bases] == ["ga+gd"]
     assert [*asked(methods=["ga+gd", "me+gd", "ga+gd"]).bases] == ["ga+gd", "me+gd"]
+    own = {**taught_towns["data"], "retain": "model-answers"}
+    assert [*asked(settings={**taught_towns, "data": own}).bases] == ["me+kl", "idk+kl"]
     file = tmp_path / "mine.yaml"
     file.write_text(json.dumps({**taught_towns, "method": "dpo+gd"}))
     assert [*tuning_of(str(file), [], keep=0.5).bases] == ["dpo+gd"]

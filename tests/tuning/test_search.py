@@ -31,7 +31,7 @@ TRIALS = 3
 @pytest.fixture(scope="module")
 def asked(taught_towns):
     def ask(**changes):
-        given = {"keep": KEEP, "trials": TRIALS, "methods": ["me+gd", "ga+gd"], "settings": taught_towns, **changes}
+        given = {"keep": KEEP, "trials": TRIALS, "methods": ["me+kl", "ga+gd"], "settings": taught_towns, **changes}
         return tuning_of(None, [], **given)
 
     return ask
@@ -53,8 +53,9 @@ def test_what_is_left(found):
     with paths.table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == [str(number) for number in range(1, TRIALS + 1)]
-    assert {row["method"] for row in rows} == {"me+gd", "ga+gd"}, "each method's own settings are tried first"
+    assert {row["method"] for row in rows} == {"me+kl", "ga+gd"}, "each method's own settings are tried first"
     assert "The search" in paths.page.read_text()
+    assert not [*out.rglob("reference*")], "of a trial with KL, removed when it ends"
     assert results.tune is not None
     chosen = next(each for each in results.tune.trials if each.number == results.tune.chosen)
     assert chosen.full is not None

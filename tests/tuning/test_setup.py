@@ -12,7 +12,7 @@ from efface.hub import UnavailableError
 from efface.progress.reporter import SilentReporter
 from efface.tuning.request import tuning_of
 from efface.tuning.setup import set_up
-from efface.tuning.space import starts
+from efface.tuning.space import apply, starts
 from support.runs import Told
 
 
@@ -80,8 +80,21 @@ def test_what_is_left_open_starts_from_the_size_of_the_model(taught_towns, tmp_p
         assert first["train.epochs"] == row.epochs == setup.space["train.epochs"].high
         assert not named, "it is searched"
     else:
-        assert len(named) == 1
-        assert setup.prepared.manifest.defaults["train.lr"] == row.source
+        assert len(named) == 2, "one for each method"
+        assert setup.defaults["me+gd"]["train.lr"] == row.source
+
+
+def test_what_is_taken_from_the_size_and_not_searched_is_named(taught_towns, tmp_path, monkeypatch):
+    row = next(each for each in TABLE if each.me_positions is not None)
+    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda *_: row)
+    settings = {**taught_towns, "train": {"warmup_steps": 0}}
+    tuning = tuning_of(None, (), keep=0.5, settings=settings, methods=["me+gd", "npo+gd"])
+    told = Told()
+    setup = set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=told)
+    assert setup.defaults["me+gd"]["me.positions"] == row.source
+    assert "train.lr" not in setup.defaults["me+gd"], "it is searched"
+    assert apply(setup.tuning.bases, {"method": "me+gd"}).me.positions == row.me_positions
+    assert any("me.positions=answer for me+gd" in each for each in told.stages)
 
 
 def test_each_trial_has_its_own_plan(asked, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from efface.artifacts.tune import TuneCandidate
 from efface.errors import EffaceError
 from efface.files.folder_lock import is_lock
-from efface.files.folders import TunePaths
+from efface.files.folders import RunPaths, TunePaths
 from efface.tuning.space import Range, suggest_values
 from efface.tuning.study import Study, _JournalLock, best_candidate, check_optuna
 from support.messages import assert_names
@@ -128,13 +128,17 @@ def test_of_all_processes_there_are_no_more_trials_than_asked_for(study):
 
 
 def test_a_trial_of_a_process_that_was_killed_does_not_count(study, tmp_path):
-    weights = TunePaths(tmp_path).trial_weights(1)
+    paths = TunePaths(tmp_path)
+    weights, reference = paths.trial_weights(1), RunPaths(paths.trial(1)).reference_states
     with suppress(KeyboardInterrupt), study().next_trial():
         weights.mkdir()
+        reference.parent.mkdir()
+        reference.touch()
         raise KeyboardInterrupt
     make(study(), candidate())
     assert [each.number for each in study().trials()] == [2]
     assert not weights.exists()
+    assert not reference.exists()
     assert study().begun() == 1
 
 

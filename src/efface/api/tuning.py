@@ -50,7 +50,8 @@ def tune(
         forget: As for `unlearn`.
         retain: As for `unlearn`.
         data: As for `unlearn`.
-        methods: To choose from; by default `method`, or me+gd and idk+ap.
+        methods: To choose from; by default `method`, or me+gd and idk+ap, or with retain="model-answers" me+kl and
+            idk+kl.
         minutes: How long to search; the best trials are then scored.
         trials: How many trials to make in all, 30 by default; without `minutes`.
         space: What is searched, or a YAML file with it: {"train.lr": {"low": 1e-5, "high": 1e-3, "log": True}}.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from efface.text.sequence import Positions
+
 PUBLISHED_LR = 1e-5
 """Of arXiv:2410.08109, for models of 7 billion parameters."""
 
@@ -21,18 +23,36 @@ class SizeDefault:
     source: str
     """Where they were found."""
     methods: tuple[str, ...] = ()
-    """What they hold for: methods, and forget objectives with any retain regularizer; empty for all."""
+    """With which they were measured; empty for all."""
+    me_positions: Positions | None = None
+    """`me.positions` with which they were found; None where the methods have no such setting, or its default."""
+
+    @property
+    def settings(self) -> dict[str, float | int | str]:
+        """Dotted key of a setting -> value."""
+        positions = {} if self.me_positions is None else {"me.positions": self.me_positions}
+        return {
+            "train.lr": self.lr,
+            "forget_coeff": self.forget_coeff,
+            "train.epochs": self.epochs,
+            "train.batch_size": self.batch_size,
+            **positions,
+        }
 
 
-_FACTS = "the search on facts that SmolLM2-135M knew (docs/reproduction.md)"
+_FACTS = (
+    "the search on facts that SmolLM2-135M knew, with data.retain=model-answers data.known_facts=1190 "
+    "(docs/reproduction.md)"
+)
 TABLE = (
     SizeDefault(1e6, 3e-4, 0.1, 20, 8, "the search of the demo's settings (docs/log.md)"),
-    SizeDefault(135e6, 3e-5, 0.05, 8, 4, _FACTS, methods=("me",)),
+    SizeDefault(135e6, 3e-5, 0.05, 8, 4, _FACTS, methods=("me+kl", "me+gd"), me_positions="answer"),
     SizeDefault(135e6, 1e-4, 0.2, 8, 4, _FACTS, methods=("idk+kl",)),
     SizeDefault(7e9, PUBLISHED_LR, 1.0, 5, 32, "published for models of 7 billion parameters (arXiv:2410.08109)"),
 )
-"""A row is added where a search was seen to forget and to keep the rest. Sizes and methods without a row keep the
-published settings, which are the defaults."""
+"""A row is added where a search was seen to forget and to keep the rest, with all settings of training that the search
+had and that are not the defaults. Sizes and methods without a row keep the published settings, which are the
+defaults."""
 _NEAR = 3
 """A row applies to models with up to this many times its parameters, and down to one part in this many."""
 
@@ -96,8 +116,7 @@ def starting_lr(parameters: int, method: str) -> float:
 
 def _rows(method: str) -> list[SizeDefault]:
     """Those that hold for a method."""
-    names = {method, method.partition("+")[0]}
-    return [each for each in TABLE if not each.methods or names & {*each.methods}]
+    return [each for each in TABLE if not each.methods or method in each.methods]
 
 
 def _size(each: SizeDefault) -> float:

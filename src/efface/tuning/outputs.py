@@ -160,13 +160,12 @@ def _summary(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], *, share:
 
 def _manifest(setup: Setup, chosen: TuneTrial, config: RunConfig) -> Manifest:
     """That of the search, with what was found."""
-    defaults = {key: source for key, source in setup.prepared.manifest.defaults.items() if key not in setup.space}
     note = f"settings found by efface tune with --keep {setup.tuning.keep:g}: trial {chosen.number}"
     return setup.prepared.manifest.model_copy(
         update={
             "notes": [*setup.prepared.plan.reference.notes, note],
             "method_pages": method_pages(config.method),
-            "defaults": defaults,
+            "defaults": dict(setup.defaults_of(config.method)),
             "files": {},
             "writing": {},
         }

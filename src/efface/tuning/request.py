@@ -11,12 +11,16 @@ from efface.config.commands import RunConfig
 from efface.config.parse import read_yaml
 from efface.config.presets import preset_names
 from efface.config.resolve import resolve_config
+from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.scores import definition
 from efface.tuning.space import SearchSpace, read_space
 
 DEFAULT_METHODS = ("me+gd", "idk+ap")
-"""The two that arXiv:2410.08109 recommends."""
+"""Where there is a retain set: the two that arXiv:2410.08109 recommends."""
+WITHOUT_RETAIN_SET = ("me+kl", "idk+kl")
+"""With `data.retain=model-answers`: of the methods that kept nine tenths of other facts, the two that left the fewest
+answers of what SmolLM2-135M knew about three people (docs/reproduction.md)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def tuning_of(
         pairs: Settings such as `model=MODEL`.
         keep: Share of the utility that must be kept.
         settings: Settings from Python.
-        methods: To choose from; by default the one in the settings, or the two that the paper recommends.
+        methods: To choose from; by default the one in the settings, or the two for the kind of retain set.
         minutes: Of this search; None for no limit.
         trials: Of the whole study; None for the default.
         space: What is searched, or a file with it; None for the default.
@@ -67,10 +71,15 @@ def tuning_of(
     given = _given_method(source, pairs, settings or {})
     if given is not None and methods:
         raise EffaceError(f"--methods {','.join(methods)} and method={given} both name the method; give one of the two")
-    names = [*dict.fromkeys(methods)] or ([*DEFAULT_METHODS] if given is None else [given])
+
+    def with_method(name: str) -> RunConfig:
+        return resolve_config(RunConfig, source, [*pairs, f"method={name}"], settings=settings)
+
+    names = [*dict.fromkeys(methods)] or ([] if given is None else [given])
+    names = names or [*_methods_for(with_method(DEFAULT_METHODS[0]))]
     bases = {}
     for name in names:
-        config = resolve_config(RunConfig, source, [*pairs, f"method={name}"], settings=settings)
+        config = with_method(name)
         evaluate = config.evaluate.model_copy(update={"every": None, "select_epoch": "last"})
         train = config.train.model_copy(update={"stop_after": None})  # every epoch is a candidate
         bases[config.method] = config.model_copy(update={"evaluate": evaluate, "train": train, "downstream": None})
@@ -78,6 +87,11 @@ def tuning_of(
     tuning = Tuning(bases=bases, keep=keep, minutes=minutes, trials=trials, space=searched)
     check_tuning(tuning)
     return tuning
+
+
+def _methods_for(config: RunConfig) -> tuple[str, ...]:
+    """What is tried for the retain set of these settings."""
+    return WITHOUT_RETAIN_SET if config.data.retain == MODEL_ANSWERS else DEFAULT_METHODS
 
 
 def _given_method(source: str | None, pairs: Sequence[str], settings: Mapping[str, Any]) -> str | None:

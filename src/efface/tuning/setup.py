@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from efface.run.folder import RunFolder
 from efface.run.metadata.metadata import RunMetadata
 from efface.run.preparation.plan import training_steps
 from efface.run.preparation.prepare import PreparedRun, prepare
-from efface.run.preparation.size_settings import with_size_settings
+from efface.run.preparation.size_settings import tell_defaults, with_size_settings
 from efface.run.selection.held_out import HeldOut, hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
@@ -51,6 +52,8 @@ class Setup:
     prepared: PreparedRun
     held_out: HeldOut
     space: SearchSpace
+    defaults: Mapping[str, Mapping[str, str]]
+    """Method -> dotted key of a setting that is neither given nor searched -> where its value comes from."""
     stages: EvaluationStages
     """Evaluates all questions of the search."""
     before: RecordSets
@@ -60,6 +63,10 @@ class Setup:
     quick: QuickScores
     forget_note: str
     """Which questions of the forget set are reported, and why: a sentence."""
+
+    def defaults_of(self, method: str) -> Mapping[str, str]:
+        """The defaults of a trial's method; as in `apply`, those of the first one where only the space names it."""
+        return self.defaults.get(method, next(iter(self.defaults.values())))
 
     def compare(self, before: RecordSets, after: RecordSets) -> Kept:
         """How much of its utility a model kept.
@@ -119,10 +126,13 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
     _check_out(paths, resume=resume)
     with lock_folder(paths.search, wait=True):
         folder = RunFolder(paths.search)
-        asked, tuning = tuning, _with_size_settings(tuning)
-        prepared, opened = prepare(_base(asked, tuning), folder, data_dir=data_dir, reporter=reporter, resume=True)
+        tuning, defaults = _with_size_settings(tuning)
+        prepared, opened = prepare(_with_lr(tuning.base), folder, data_dir=data_dir, reporter=reporter, resume=True)
         held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
         space = _space(tuning, prepared)
+        defaults = _not_searched(defaults, space)
+        for method, base in tuning.bases.items():
+            tell_defaults(base, defaults[method], reporter)
         _check_same(paths, tuning, space)
         search = _stages(tuning, folder, prepared, held_out, reporter)
         reported = replace(search, folder=RunFolder(paths.reported), sets=held_out.reported)
@@ -139,6 +149,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         prepared=prepared,
         held_out=held_out,
         space=space,
+        defaults=defaults,
         stages=search,
         before=before,
         reported_before=reported_before,
@@ -147,20 +158,24 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
     )
 
 
-def _with_size_settings(tuning: Tuning) -> Tuning:
+def _with_size_settings(tuning: Tuning) -> tuple[Tuning, dict[str, dict[str, str]]]:
     """What a run would take from the size of the model, where the settings of a method leave it open."""
 
     def read(model: str) -> Any:
         return load_model_config(model_folder(model))
 
-    return replace(tuning, bases={method: with_size_settings(base, read)[0] for method, base in tuning.bases.items()})
+    found = {method: with_size_settings(base, read) for method, base in tuning.bases.items()}
+    bases = {method: base for method, (base, _) in found.items()}
+    return replace(tuning, bases=bases), {method: defaults for method, (_, defaults) in found.items()}
 
 
-def _base(asked: Tuning, tuning: Tuning) -> RunConfig:
-    """The first method's settings to prepare: where the rate is searched it is no default, so none has to be named."""
-    if asked.space is not None:
-        return asked.base
-    base = tuning.base
+def _not_searched(defaults: Mapping[str, Mapping[str, str]], space: SearchSpace) -> dict[str, dict[str, str]]:
+    """Those of each method that no trial changes."""
+    return {method: {key: each[key] for key in each if key not in space} for method, each in defaults.items()}
+
+
+def _with_lr(base: RunConfig) -> RunConfig:
+    """The settings with their rate as a given one: what a search takes from the size of the model, it says itself."""
     return base.model_copy(update={"train": base.train.model_copy(update={"lr": base.train.lr})})
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from efface.artifacts.tune import TuneCandidate, TuneTrial
 from efface.errors import EffaceError, install_hint, summarize_error
 from efface.files.folder_lock import lock_folder, lock_output
-from efface.files.folders import TunePaths
+from efface.files.folders import RunPaths, TunePaths
 from efface.files.permissions import settle
 from efface.files.safe_read import parse_json, read_json, read_lines
 
@@ -194,7 +194,9 @@ class Study:
                 with lock_folder(self._paths.trial(_number(frozen))):
                     self._tell(frozen)
                     if _STATE not in frozen.user_attrs:
-                        shutil.rmtree(self._paths.trial_weights(_number(frozen)), ignore_errors=True)
+                        trial = self._paths.trial(_number(frozen))
+                        for left in (self._paths.trial_weights(_number(frozen)), RunPaths(trial).checkpoints):
+                            shutil.rmtree(left, ignore_errors=True)
             except EffaceError:
                 continue  # another process works on it
 

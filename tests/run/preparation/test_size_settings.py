@@ -14,6 +14,7 @@ from efface.run.preparation.size_settings import tell_defaults, with_size_settin
 from support.runs import Told
 
 SMALL = TABLE[0]
+ME = next(row for row in TABLE if row.me_positions is not None)
 
 
 def model_config(hidden: int) -> LlamaConfig:
@@ -52,6 +53,32 @@ def test_what_is_set_stays() -> None:
     assert set(defaults) == {"train.lr", "train.epochs"}
     steps, _ = with_size_settings(config(train={"max_steps": 3}), lambda _: MEASURED)
     assert steps.train.epochs == config().train.epochs
+
+
+@pytest.fixture
+def found_for_me(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of ME holds for this model."""
+    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda *_: ME)
+
+
+@pytest.mark.usefixtures("found_for_me")
+def test_positions_of_me_are_part_of_what_was_found() -> None:
+    found, defaults = with_size_settings(config(me={"direction": "model_to_uniform"}), lambda _: MEASURED)
+    assert (found.me.positions, found.me.direction) == (ME.me_positions, "model_to_uniform")
+    assert defaults["me.positions"] == defaults["train.lr"] == ME.source
+    told = Told()
+    tell_defaults(found, defaults, told)
+    [line] = told.stages
+    assert f"me.positions={ME.me_positions}" in line
+
+
+@pytest.mark.usefixtures("found_for_me")
+@pytest.mark.parametrize("me", [{"positions": "all"}, {"average": "padded"}])
+def test_positions_that_are_set_stay(me: dict[str, str]) -> None:
+    found, defaults = with_size_settings(config(me=me), lambda _: MEASURED)
+    assert found.me.positions == "all"
+    assert "me.positions" not in defaults
+    assert found.train.lr == ME.lr
 
 
 def test_a_measured_rate_alone_is_no_warning() -> None:

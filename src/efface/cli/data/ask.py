@@ -34,7 +34,7 @@ QuestionsAndSettings = Annotated[
     epilog=examples(
         "efface data answers people.csv model=path/to/model --out answers.jsonl",
         "efface data answers people.jsonl questions.columns.answer=fact model=path/to/model --out answers.jsonl",
-        "efface run data.forget=answers.jsonl data.retain=model-answers method=me+gd model=path/to/model --out runs/a",
+        "efface run data.forget=answers.jsonl data.retain=model-answers method=me+kl model=path/to/model --out runs/a",
     )
 )
 def answers(

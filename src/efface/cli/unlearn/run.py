@@ -73,7 +73,7 @@ def run(
 
 @app.command(
     epilog=options.examples(
-        "efface unlearn data.forget=forget.csv data.retain=model-answers method=me+gd model=path/to/model --out runs/a",
+        "efface unlearn data.forget=forget.csv data.retain=model-answers method=me+kl model=path/to/model --out runs/a",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted --resume",
     )

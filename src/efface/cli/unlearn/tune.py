@@ -52,7 +52,8 @@ def tune(
         typer.Option(
             metavar="A,B",
             show_default=False,
-            help="The methods to choose from; default: that of the settings, or me+gd,idk+ap.",
+            help="The methods to choose from; default: that of the settings, or me+gd,idk+ap, or with "
+            "data.retain=model-answers me+kl,idk+kl.",
         ),
     ] = None,
     minutes: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 from efface.config.commands import RunConfig
@@ -15,7 +16,8 @@ def with_size_settings(config: RunConfig, read_config: Callable[[str], Any]) -> 
     """Fill in learning rate, forget coefficient, epochs and batch size by the number of the model's parameters.
 
     This is done where the learning rate is left open, for a user's data and all weights: benchmarks have published
-    settings, and adapters other rates. Of the four, those that are set stay.
+    settings, and adapters other rates. Where a search had other positions of ME than the default, these are filled in,
+    too. What is set stays.
 
     Args:
         config: The settings of a run or a queue.
@@ -33,12 +35,23 @@ def with_size_settings(config: RunConfig, read_config: Callable[[str], Any]) -> 
     row = default_for(parameters, config.method)
     if row is None or config.data.source != "files" or config.train.lora is not None:
         return config, {"train.lr": lr_source(parameters)}
-    changed = {"lr": row.lr, "epochs": row.epochs, "batch_size": row.batch_size}
-    given = config.train.model_fields_set | ({"epochs"} if config.train.max_steps is not None else set())
-    train = {name: value for name, value in changed.items() if name not in given}
-    top = {} if "forget_coeff" in config.model_fields_set else {"forget_coeff": row.forget_coeff}
-    filled = config.model_copy(update={"train": config.train.model_copy(update=train), **top})
-    return filled, dict.fromkeys([*(f"train.{name}" for name in train), *top], row.source)
+    filled = {key: value for key, value in row.settings.items() if not _is_set(config, key)}
+    return _with(config, filled), dict.fromkeys(filled, row.source)
+
+
+def _is_set(config: RunConfig, key: str) -> bool:
+    group, _, name = key.rpartition(".")
+    given = (getattr(config, group) if group else config).model_fields_set
+    return name in given or (key == "train.epochs" and config.train.max_steps is not None)
+
+
+def _with(config: RunConfig, values: Mapping[str, object]) -> RunConfig:
+    """The settings with other values of some; dotted key -> value."""
+    for key, value in values.items():
+        group, _, name = key.rpartition(".")
+        update = {group: getattr(config, group).model_copy(update={name: value})} if group else {name: value}
+        config = config.model_copy(update=update)
+    return config
 
 
 def tell_defaults(config: RunConfig, defaults: Mapping[str, str], reporter: Reporter) -> None:
@@ -51,8 +64,8 @@ def tell_defaults(config: RunConfig, defaults: Mapping[str, str], reporter: Repo
     """
     if not defaults or config.data.source != "files":
         return
-    values = {"forget_coeff": config.forget_coeff, **{f"train.{name}": value for name, value in config.train}}
-    listed = ", ".join(f"{key}={values[key]:g}" for key in defaults)
+    values = {key: attrgetter(key)(config) for key in defaults}
+    listed = ", ".join(f"{key}={value if isinstance(value, str) else f'{value:g}'}" for key, value in values.items())
     [source] = set(defaults.values())
     tell = reporter.on_stage if is_measured(source) and config.train.lora is None else reporter.on_warning
-    tell(f"{listed}: {source}")
+    tell(f"{listed} for {config.method}: {source}")
