@@ -195,6 +195,7 @@ def _training(arguments: Tree, found: Settings) -> None:
         )
     found.values |= {
         "train.batch_size": size * accumulated,
+        "train.round_steps": "epoch",
         "train.average_over": "micro-batch",
         "train.micro_batch_size": size,
         "train.max_grad_norm": 1.0,  # of transformers, unless given
