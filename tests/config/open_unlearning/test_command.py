@@ -19,8 +19,8 @@ def unused(*arguments: str) -> list[str]:
 
 def test_overrides_that_are_not_used_are_noted() -> None:
     arguments = (
-        "task_name=mine", "data=unlearn", "data.forget.TOFU_QA_forget.args.max_length=256", "trainer.args.logging_steps=3",
-        "+foo.bar=1", "~trainer.args.save_strategy",
+        "task_name=mine", "data=unlearn", "data.forget.TOFU_QA_forget.args.max_length=256", "+foo.bar=1",
+        "trainer.args.logging_steps=3", "~trainer.args.save_strategy",
     )  # fmt: skip
     assert sorted(unused("trainer=NPO", *arguments)) == sorted(arguments)
 

@@ -42,17 +42,21 @@ def with_size_settings(config: RunConfig, read_config: Callable[[str], Any]) -> 
 
 
 def tell_defaults(config: RunConfig, defaults: Mapping[str, str], reporter: Reporter) -> None:
-    """Say where the defaults of a run on a user's data come from; a rate that was not measured is a warning.
+    """Say where the defaults of a run come from; a rate that was not measured for such a model is a warning.
+
+    Of a benchmark, it says nothing else.
 
     Args:
         config: The settings.
         defaults: As `with_size_settings` returns them.
         reporter: Gets the sentence.
     """
-    if not defaults or config.data.source != "files":
+    if not defaults:
         return
     values = {"forget_coeff": config.forget_coeff, **{f"train.{name}": value for name, value in config.train}}
     listed = ", ".join(f"{key}={values[key]:g}" for key in defaults)
     [source] = set(defaults.values())
-    tell = reporter.on_stage if is_measured(source) and config.train.lora is None else reporter.on_warning
-    tell(f"{listed}: {source}")
+    if not is_measured(source) or (config.train.lora is not None and config.data.source == "files"):
+        reporter.on_warning(f"{listed}: {source}")
+    elif config.data.source == "files":
+        reporter.on_stage(f"{listed}: {source}")
