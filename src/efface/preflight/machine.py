@@ -172,15 +172,14 @@ def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bo
         if setting != "default":
             text = f"evaluate.{key}={setting}: {error}; give another one, or none"
             return Finding(level="problem", about=key, text=text)
-        if key_facts:
-            return Finding(
-                level="ok", about=key, text=f"{KeyFactJudge.name}, which all questions of a set have: {error}"
-            )
-        return _without_default(key, metric, error)
+        return _without_default(key, metric, error, key_facts=key_facts)
 
 
-def _without_default(key: str, metric: str, error: UnavailableError) -> Finding:
+def _without_default(key: str, metric: str, error: UnavailableError, *, key_facts: bool) -> Finding:
     """What replaces the published model, if anything does."""
+    if key_facts:
+        text = f"{KeyFactJudge.name}, since all questions of a set have one: {error}"
+        return Finding(level="ok", about=key, text=text)
     if key == "embedder" and offline_is_installed():
         return Finding(level="ok", about=key, text=f"that of the extra `offline`: {error}")
     text = f"{metric} will be missing: {error}; set evaluate.{key} to a folder or a hub name"
