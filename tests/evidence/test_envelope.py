@@ -7,11 +7,13 @@ import json
 
 import pytest
 import rfc8785
+from securesystemslib.dsse import Envelope
 
 from efface.errors import EffaceError
-from efface.evidence.envelope import SignatureError, open_envelope, read_envelope
+from efface.evidence.envelope import PAYLOAD_TYPE, SignatureError, open_envelope, read_envelope
 from efface.evidence.keys import make_signing_key, parse_public_key, public_pem, read_signing_key
 from efface.evidence.record import make_record, verify_record
+from efface.evidence.statement import EARLIER_PREDICATE_TYPE
 from support.messages import assert_names
 
 
@@ -75,6 +77,19 @@ def test_a_changed_record_and_another_key_are_found(record, tmp_path):
     change(record, lambda statement: statement["predicate"].update(seed=4))
     with pytest.raises(SignatureError):
         verify_record(record)
+
+
+def test_a_record_of_an_earlier_version_is_read(record, signing_key, tmp_path):
+    values = json.loads(base64.b64decode(json.loads(record.read_text())["payload"]))
+    values["predicateType"] = EARLIER_PREDICATE_TYPE
+    for name in ("verdict", "judge", "embedder"):
+        del values["predicate"]["measured"][name]
+    payload = rfc8785.dumps(values)
+    envelope = Envelope(payload, PAYLOAD_TYPE, {})
+    envelope.sign(read_signing_key(signing_key))
+    statement, _ = open_envelope(tmp_path / "old.json", rfc8785.dumps(envelope.to_dict()))
+    assert statement.predicate_type == EARLIER_PREDICATE_TYPE
+    assert statement.predicate.measured.verdict is None
 
 
 def test_the_key_that_signed_can_be_given(record, signing_key, tmp_path):

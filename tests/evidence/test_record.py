@@ -71,7 +71,7 @@ def test_what_is_not_in_it(make, run, work, signing_key, monkeypatch):
     monkeypatch.setattr(platform, "node", socket.gethostname)
     out = make()
     text = payload(out).decode()
-    hidden = [SECRET, "Where is", NAME, "Grace", "/home", "forget.jsonl", str(work), socket.gethostname(), "embedder"]
+    hidden = [SECRET, "Where is", NAME, "Grace", "/home", "forget.jsonl", str(work), socket.gethostname(), "/embedder"]
     assert not [each for each in hidden if each in text]
     texts = (work / "forget.jsonl").read_text().splitlines()
     texts += [value for line in texts for value in json.loads(line).values()]

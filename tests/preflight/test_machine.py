@@ -87,6 +87,19 @@ def test_an_embedder_that_is_not_installed_and_a_judge_that_cannot_be_reached(hu
     assert {each.about for each in found.problems} == {"embedder", "judge"}
 
 
+@pytest.mark.parametrize("facts", [("Rome", "Oslo"), ("Rome", "")])
+def test_key_facts_are_the_judge_as_in_a_run(hub, config, tmp_path, facts):
+    hub.broken = True
+    path, retain = tmp_path / "facts.csv", tmp_path / "retain.csv"
+    rows = [f"Where is {n}?,In {fact or 'Bonn'}.,{fact}" for n, fact in enumerate(facts)]
+    path.write_text("\n".join(["question,answer,key_fact", *rows, ""]))
+    retain.write_text("question,answer\nWho wrote it?,Ada Byron did.\n")
+    run = config(**{"data": {"forget": str(path), "retain": str(retain)}, "evaluate.judge": "default"})
+    judge = of(look(run), "judge")
+    assert (judge.level == "ok", "will be missing" in judge.text) == ((True, False) if all(facts) else (False, True))
+    assert "key-facts" in judge.text
+
+
 def test_judges_that_are_switched_off_are_fine(hub, config):
     found = look(config(**{"evaluate.judge": "none"}))
     assert of(found, "embedder").level == of(found, "judge").level == "ok"

@@ -10,7 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import efface
+from efface.objectives.config import FORGET, LLMU, RETAIN, ObjectiveConfig
 from efface.objectives.forget import control_vector
+from efface.objectives.method import objective
 from efface.train.retain_bound import dual_step
 from support.messages import assert_names
 from support.published import micro_batch_losses, padded_row
@@ -138,12 +140,31 @@ def test_sequence_logprobs(models, view, index):
 
 def test_missing_view_and_reference_are_named(models):
     model, _ = models
-    with pytest.raises(efface.EffaceError, match="retain_idk"):
-        efface.losses(model, {"forget_idk": NUMBERS["views"]["forget_idk"]}, "idk+ap")
+    with pytest.raises(efface.EffaceError) as error:
+        efface.losses(model, {"forget_idk": NUMBERS["views"]["forget_idk"], "forget": []}, "idk+ap")
+    assert_names(
+        str(error.value), "'idk+ap'", "forget_idk, retain_idk, retain", "add retain_idk, retain,", "forget_idk, forget)"
+    )
     with pytest.raises(efface.EffaceError, match="reference="):
         efface.losses(model, NUMBERS["views"], "npo+gd")
     with pytest.raises(efface.EffaceError, match="did you mean 'me\\+gd'"):
         efface.losses(model, NUMBERS["views"], "em+gd")
+
+
+def test_the_documentation_says_what_each_method_needs():
+    page = (Path(__file__).parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
+    table = page.partition("is needed by |")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if "`" in line]
+    documented = {key: set(names.lower().split(", ")) for key, names in rows}
+    needed = {key: set() for key in documented}
+    for name in (*FORGET, LLMU, *RETAIN):
+        bound = objective(f"wga+{name}" if name in RETAIN else name, ObjectiveConfig())
+        if bound.sequence_reference_views or bound.needs_distribution:
+            needed["`reference`"].add(name)
+        for view in {*bound.views} - {"forget", "retain"}:
+            [key] = [key for key in documented if f"`{view}`" in key]
+            needed[key].add(name)
+    assert needed == documented
 
 
 @pytest.mark.parametrize(

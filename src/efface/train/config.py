@@ -57,6 +57,9 @@ class TrainConfig(FrozenModel):
     """Optimizer steps, in place of those of `epochs`: the items are repeated for as long as it takes."""
     batch_size: int = Field(default=32, gt=0, le=1_000_000)
     """Forget items in one optimizer step; does not depend on what fits in memory at once."""
+    round_steps: Literal["training", "epoch"] = "training"
+    """What is rounded down to whole optimizer steps. `training`: `epochs` * items / `batch_size`; `epoch`: items /
+    `batch_size`, the steps of each epoch, as in open-unlearning, where one step may be the warm-up."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's decoupled weight decay."""
     warmup_steps: int | None = Field(default=None, ge=0)

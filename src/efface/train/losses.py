@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from efface.errors import EffaceError, suggest
+from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference, View
@@ -48,7 +48,7 @@ def losses(
         method: A forget objective, a plus, and a retain regularizer, such as `me+gd`; a forget objective alone; or
             `llmu`.
         beta: Of NPO, DPO, AltPO and AP.
-        reference: The model before unlearning, for NPO, DPO, AltPO, UNDIAL, KL, JSD and EMBED.
+        reference: The model before unlearning, for NPO, DPO, AltPO, UNDIAL, LLMU, KL, JSD and EMBED.
         max_tokens_per_forward: Most tokens in one forward pass; the result does not depend on it.
         options: The settings of an objective by its name, such as `simnpo={"beta": 4.5, "delta": 0}` or
             `kl={"positions": "all"}`; `efface.objectives` has the formulas. Rows of `average: padded` are filled with
@@ -88,11 +88,11 @@ def _config(**options: Any) -> ObjectiveConfig:
 
 def _examples(views: Mapping[str, Sequence[TokenIds]], bound: Objective, vocabulary: int) -> list[TrainingExample]:
     needed, row_lengths = bound.views, bound.row_lengths
-    for name in needed:
-        if not views.get(name):
-            raise EffaceError(
-                f"view {name!r} is missing or empty; {suggest(name, views) if views else 'no view given'}"
-            )
+    if missing := [name for name in needed if not views.get(name)]:
+        raise EffaceError(
+            f"method {bound.name!r} needs the views {', '.join(needed)}; add {', '.join(missing)}, which "
+            f"{'is' if len(missing) == 1 else 'are'} missing or empty (given: {', '.join(views) or 'none'})"
+        )
     counts = {name: len(views[name]) for name in needed}
     if len(set(counts.values())) > 1:
         raise EffaceError(f"views need the same number of items, item i belongs to item i: {counts}")

@@ -19,7 +19,7 @@ def test_the_printed_config_is_that_of_a_run(efface: Command, tmp_path: Path) ->
         "forget_split=forget05", "retain_split=retain95", "retain_logs_path=saves/TOFU_EVAL.json", "task_name=mine",
     )  # fmt: skip
     assert ran.returncode == 0
-    assert_names(ran.stderr, "note: ", "saves/TOFU_EVAL.json", "several GPUs")
+    assert_names(ran.stderr, "note: ", "saves/TOFU_EVAL.json", "several GPUs", "not used", "task_name=mine")
     path = tmp_path / "npo.yaml"
     path.write_text(ran.stdout)
     config = resolve_config(RunConfig, str(path))
@@ -27,10 +27,11 @@ def test_the_printed_config_is_that_of_a_run(efface: Command, tmp_path: Path) ->
 
 
 def test_what_is_unknown_is_one_sentence(efface: Command) -> None:
-    ran = efface("import", "open-unlearning", "trainer=NOP")
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert_names(ran.stderr, "trainer=NOP", "NPO")
-    assert len(ran.stderr.splitlines()) == 1
+    for argument, named in (("trainer=NOP", "NPO"), ("mod=a", "model")):
+        ran = efface("import", "open-unlearning", argument)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert_names(ran.stderr, argument, named)
+        assert len(ran.stderr.splitlines()) == 1
 
 
 def test_a_file_without_data_is_named(efface: Command, tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.open_unlearning import compose_config, convert
+from efface.config.parse import validate_config
 from efface.config.presets import load_preset, preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS
+from efface.train.batches.sampler import make_schedule
 
 TOFU = ("tofu-forget01", "tofu-forget05", "tofu-forget10")
 MUSE = ("muse-books", "muse-news", "muse-news-scal", "muse-news-sust")
@@ -159,6 +162,19 @@ def test_settings_of_open_unlearning(name: str) -> None:
         assert config.forget_coeff == coefficients.get(method.partition("+")[0], 1.0)
     target = resolve_config(FinetuneConfig, name, ["model=m", "recipe=open-unlearning"]).train
     assert (target.lr, target.epochs, target.weight_decay, target.max_grad_norm) == (1e-5, 5, 0.01, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "steps", "warmup"),
+    [("tofu-forget01", 40, 10, 1), ("tofu-forget05", 200, 60, 6), ("tofu-forget10", 400, 120, 12)],
+)
+def test_the_steps_of_open_unlearning(name: str, items: int, steps: int, warmup: int) -> None:
+    """src/trainer/__init__.py, and what a trainer of transformers 4.45.1 did with as many rows."""
+    split = name.removeprefix("tofu-")
+    imported = convert(compose_config(["experiment=unlearn/tofu/default", "trainer=NPO", f"forget_split={split}"]))
+    for config in (run(name, "method=npo+gd", "recipe=open-unlearning"), validate_config(RunConfig, imported.settings)):
+        found = make_schedule(items, config.train)
+        assert (found.steps, found.warmup_steps) == (steps, warmup)
 
 
 def test_a_recipe_that_a_preset_does_not_have() -> None:

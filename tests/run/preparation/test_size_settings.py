@@ -9,6 +9,7 @@ from transformers import LlamaConfig
 
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
+from efface.config.resolve import resolve_config
 from efface.config.size_defaults import TABLE
 from efface.run.preparation.size_settings import tell_defaults, with_size_settings
 from support.runs import Told
@@ -110,8 +111,29 @@ def test_what_was_not_measured_keeps_the_published_rate(changes: dict[str, Any],
     assert list(defaults) == ["train.lr"]
     told = Told()
     tell_defaults(found, defaults, told)
-    if given.data.source == "files":
-        [line] = told.warnings
-        assert all(part in line for part in ("train.lr=1e-05", "efface tune"))
-    else:
-        assert not told.warnings + told.stages
+    [line] = told.warnings
+    assert all(part in line for part in ("train.lr=1e-05", "efface tune"))
+
+
+@pytest.mark.parametrize("preset", ["tofu-forget01", "tofu-forget10", "real-world"])
+def test_a_preset_with_a_small_model_warns(preset: str) -> None:
+    given = resolve_config(RunConfig, preset, ["model=m", "method=npo+gd"])
+    found, defaults = with_size_settings(given, lambda _: MEASURED)
+    assert found == given
+    told = Told()
+    tell_defaults(found, defaults, told)
+    [line] = told.warnings
+    assert all(part in line for part in ("train.lr=1e-05", "7 billion", "efface tune"))
+
+
+def test_a_benchmark_with_the_model_it_was_published_for_says_nothing() -> None:
+    given = resolve_config(RunConfig, "tofu-forget01", ["model=m", "method=npo+gd"])
+    told = Told()
+    tell_defaults(given, {"train.lr": TABLE[-1].source}, told)
+    assert not told.warnings + told.stages
+
+
+def test_a_recipe_and_a_rate_that_is_set_are_choices() -> None:
+    for pair in ("recipe=open-unlearning", "train.lr=1e-5"):
+        given = resolve_config(RunConfig, "tofu-forget01", ["model=m", "method=npo+gd", pair])
+        assert with_size_settings(given, pytest.fail) == (given, {})

@@ -11,6 +11,7 @@ from efface.files.atomic import write_json
 from efface.records import write_records
 from efface.scores.inputs.from_tofu_log import SETS
 from support.answered import Sets, answered, write_run
+from support.run_fixtures import made  # noqa: F401
 
 
 def _log_of(sets: Sets) -> dict[str, Any]:

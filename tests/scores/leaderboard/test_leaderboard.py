@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from efface.artifacts import Manifest
 from efface.errors import EffaceError
 from efface.files.folders import Stage
 from efface.records import write_records
@@ -38,6 +39,30 @@ def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
         "notes.json": "a log is an object with at least one set, not [1]; give an eval_log_aggregated.json as TOFU "
         "writes it, or a TOFU_EVAL.json of open-unlearning",
     }
+
+
+def test_a_baseline_that_was_evaluated_is_listed_once_and_a_fine_tuning_not_at_all(
+    folder: Path, made: Manifest
+) -> None:
+    """The folder of `efface demo`."""
+    before = folder / "evaluated" / "records"
+    for name, rows in answered(1).items():
+        write_records(before / f"{name}.jsonl", rows)
+    target = folder / "target"
+    (target / "model").mkdir(parents=True)
+    (target / "config.yaml").touch()
+    (target / "manifest.json").write_text(made.model_copy(update={"seconds": {"finetune": 1.0}}).model_dump_json())
+    found = leaderboard([folder / "one", folder / "deep" / "two", folder / "evaluated", target], draws=100)
+    (board,) = found.boards
+    assert {(Path(row.name).name, row.kind) for row in board.rows} == {
+        ("one", "run"),
+        ("two", "run"),
+        ("evaluated", "before"),
+    }
+    assert found.unread == []
+    (target / "model").rmdir()
+    (unread,) = leaderboard([folder / "one", target], draws=100).unread
+    assert "not finished" in unread.reason
 
 
 def test_unseen_items_do_not_keep_a_model_from_the_board_of_the_others(folder: Path) -> None:

@@ -56,6 +56,25 @@ def test_the_published_schedule(count, steps, warmup, per_epoch):
     assert (found.steps, found.warmup_steps, found.steps_per_epoch) == (steps, warmup, per_epoch)
 
 
+@pytest.mark.parametrize(
+    ("count", "steps", "warmup", "ends"),
+    [
+        (40, 10, 1, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
+        (200, 60, 6, [6, 12, 18, 24, 30, 36, 42, 48, 54, 60]),
+        (400, 120, 12, [12, 24, 36, 48, 60, 72, 84, 96, 108, 120]),
+        (7, 2, 0, [1, 2]),  # fewer than a batch: as without the setting
+    ],
+)
+def test_the_steps_of_open_unlearning(count, steps, warmup, ends):
+    """A trainer of transformers 4.45.1 with 8 rows, 4 accumulated, and warmup_steps=int(1.0 * count // 32)."""
+    config = TrainConfig(epochs=10, round_steps="epoch", average_over="micro-batch", micro_batch_size=8)
+    found = make_schedule(count, config)
+    assert (found.steps, found.warmup_steps) == (steps, warmup)
+    assert list(epoch_ends(count, config)) == ends
+    assert count_earlier_epochs(found, config) == len(ends) - 1
+    assert all(len(batch) == 32 for batch in epoch_batches(count, config, 0))
+
+
 def test_a_run_of_one_epoch_does_not_warm_up_to_its_end():
     assert make_schedule(64, TrainConfig(epochs=1)).warmup_steps == 0
 

@@ -40,14 +40,9 @@ def open_unlearning(
 
     What has no counterpart is said on stderr. Nothing of the configuration is executed.
     """
-    from efface.config.open_unlearning import compose_config, convert
-    from efface.errors import EffaceError
+    from efface.config.open_unlearning import convert_command
 
-    composed = compose_config(config)
-    try:
-        converted = convert(composed)
-    except EffaceError as error:
-        raise EffaceError(f"{' '.join(config)}: {error}") from error
+    converted = convert_command(config)
     for note in converted.notes:
         print_message(f"note: {note}")
     typer.echo(converted.to_yaml(), nl=False)

@@ -5,30 +5,72 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
+from efface.config.open_unlearning.overrides import Override, Tree, apply_override, parse_override
 from efface.config.open_unlearning.settings import mapping
 from efface.config.parse import read_yaml
 from efface.errors import EffaceError, suggest
-from efface.files.safe_yaml import InvalidYamlError, parse_yaml
 
-Tree = dict[str, Any]
-
-_GROUPS = ("model", "trainer", "forget", "retain")
-"""What `defaults` chooses: two files, and the data sets of both sides."""
+_GROUPS = ("model", "trainer", "eval", "forget", "retain")
+"""What `defaults` chooses: three files, and the data sets of both sides."""
 _GROUP_OF_KEY = {"data/datasets@data.forget": "forget", "data/datasets@data.retain": "retain"}
-_IGNORED_GROUPS = {"data", "eval", "collator", "hydra", "paths", "data/datasets@data.eval"}
-_OVERRIDE = re.compile(r"(?P<sign>~|\+\+?)?(?P<key>[\w./@-]+)(?P<equals>=)?(?P<value>.*)", re.DOTALL)
+_IGNORED_GROUPS = {"data", "collator", "hydra", "paths", "data/datasets@data.eval"}
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 _OTHER_COMMANDS = {"eval": "efface evaluate", "finetune": "efface finetune"}
 """First part of the name of an experiment that does not unlearn -> what does it here."""
 _MAX_REFERENCES = 200
 """In one configuration, those in what is referred to counted again."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What its `src/train.py` was started with."""
+
+    where: str
+    """The given file, or whose configuration it is; for messages."""
+    base: Tree
+    """The configuration without overrides of single values."""
+    overrides: tuple[Override, ...]
+    """In their order."""
+    ignored: tuple[str, ...]
+    """Arguments that choose files of which nothing is read here."""
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> Self:
+        """Read the files that arguments name; arguments and errors are those of `compose_config`."""
+        path = next((each for each in arguments[:1] if "=" not in each and not each.startswith(("~", "--"))), None)
+        content = {} if path is None else read_yaml(Path(path))
+        chosen: dict[str, str] = {}
+        overrides, ignored = [], []
+        for argument in arguments[path is not None :]:
+            if argument.startswith("--"):  # --config-name=unlearn.yaml
+                _check_option(argument)
+                continue
+            override = parse_override(argument)
+            group = _GROUP_OF_KEY.get(override.key, override.key)
+            if group in (*_GROUPS, "experiment") and isinstance(override.value, str) and override.sign != "~":
+                chosen[group] = override.value.removesuffix(".yaml")
+            elif group in _IGNORED_GROUPS:
+                ignored.append(argument)
+            else:
+                overrides.append(override)
+        where = "the configuration of open-unlearning" if path is None else path
+        return cls(where=where, base=_compose(content, chosen), overrides=tuple(overrides), ignored=tuple(ignored))
+
+    def compose(self) -> Tree:
+        """The configuration with overrides, and references resolved; errors are those of `compose_config`."""
+        tree = self.base
+        for override in self.overrides:
+            tree = apply_override(tree, override, where=self.where)
+        references = _References(tree)
+        return {key: references.resolve(value, key) for key, value in tree.items()}
 
 
 def compose_config(arguments: Sequence[str]) -> Tree:
@@ -43,27 +85,10 @@ def compose_config(arguments: Sequence[str]) -> Tree:
         The nested configuration, with references such as `${forget_split}` resolved.
 
     Raises:
-        EffaceError: A file cannot be read, or an override, a name of a file in its configs/ or a reference is unknown.
+        EffaceError: A file cannot be read, or an override, its key, a name of a file in its configs/ or a reference is
+            unknown.
     """
-    path = next((each for each in arguments[:1] if "=" not in each and not each.startswith(("~", "--"))), None)
-    content = {} if path is None else read_yaml(Path(path))
-    chosen: dict[str, str] = {}
-    values: list[tuple[str, str, Any]] = []
-    for argument in arguments[path is not None :]:
-        if argument.startswith("--"):  # --config-name=unlearn.yaml
-            _check_option(argument)
-            continue
-        sign, key, value = _parse(argument)
-        group = _GROUP_OF_KEY.get(key, key)
-        if group in (*_GROUPS, "experiment") and isinstance(value, str) and sign != "~":
-            chosen[group] = value.removesuffix(".yaml")
-        elif key not in _IGNORED_GROUPS:
-            values.append((sign, key, value))
-    tree = _compose(content, chosen)
-    for sign, key, value in values:
-        _set(tree, key.split("."), value, delete=sign == "~")
-    references = _References(tree)
-    return {key: references.resolve(value, key) for key, value in tree.items()}
+    return Command.read(arguments).compose()
 
 
 def _check_option(argument: str) -> None:
@@ -74,26 +99,6 @@ def _check_option(argument: str) -> None:
         )
     if not re.fullmatch(r"--config-name=(unlearn|train)(\.yaml)?", argument):
         raise EffaceError(f"{argument!r} is no option that is known; give overrides, and --config-name=unlearn.yaml")
-
-
-def _parse(argument: str) -> tuple[str, str, Any]:
-    match = _OVERRIDE.fullmatch(argument)
-    if match is None or (match["sign"] != "~" and not match["equals"]):
-        raise EffaceError(
-            f"{argument!r} is no override; write key=value as for its src/train.py, such as trainer=NPO, or give the "
-            "path of a YAML file first"
-        )
-    try:
-        return match["sign"] or "", match["key"], _number(parse_yaml(match["value"]))
-    except InvalidYamlError as error:
-        raise EffaceError(f"{match['key']}: its value is not valid YAML ({error}); correct it") from error
-
-
-def _number(value: Any) -> Any:
-    """Hydra reads 1e-5 as a number, YAML 1.1 as a text."""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
-        return float(value)
-    return value
 
 
 @cache
@@ -128,8 +133,8 @@ def _compose(content: Tree, chosen: Mapping[str, str]) -> Tree:
     own = _own_defaults(content)
     names = {**base["defaults"], **experiment.get("defaults", {}), **own, **chosen}
     tree = {key: value for key, value in base.items() if key != "defaults"}
-    for group in ("model", "trainer"):
-        tree[group] = _named(group, names[group])
+    for group in ("model", "trainer", "eval"):
+        tree[group] = _file(group, names[group])
     for side in ("forget", "retain"):
         tree = _merge(tree, {"data": {side: {names[side]: _named("datasets", names[side])}}})
     for layer in (experiment, content):
@@ -142,12 +147,17 @@ def _compose(content: Tree, chosen: Mapping[str, str]) -> Tree:
     return tree
 
 
+def _file(group: str, name: str) -> Tree:
+    """What a file of a group adds to the configuration: one of `eval` has a block of its own name."""
+    return {name: _named(group, name)} if group == "eval" else _named(group, name)
+
+
 def _replace(content: Tree, chosen: Mapping[str, str]) -> Tree:
     tree = dict(content)
     for group, name in chosen.items():
-        if group not in ("model", "trainer"):
+        if group not in ("model", "trainer", "eval"):
             raise EffaceError(f"{group}={name} chooses among the files of a run, and the given one is complete already")
-        tree[group] = _named(group, name)
+        tree[group] = _file(group, name)
     return tree
 
 
@@ -175,18 +185,6 @@ def _merge(base: Tree, over: Mapping[str, Any]) -> Tree:
         old = result.get(key)
         result[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
-
-
-def _set(tree: Tree, path: Sequence[str], value: Any, *, delete: bool) -> None:
-    *parents, last = path
-    for name in parents:
-        inner = tree.get(name)
-        tree[name] = dict(inner) if isinstance(inner, dict) else {}
-        tree = tree[name]
-    if delete:
-        tree.pop(last, None)
-    else:
-        tree[last] = value
 
 
 class _References:

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from efface.config.commands import RunConfig
-from efface.config.open_unlearning.configs import Tree
 from efface.config.open_unlearning.documents import document_data
 from efface.config.open_unlearning.method import convert_method
+from efface.config.open_unlearning.overrides import Tree
 from efface.config.open_unlearning.settings import Settings, mapping, number, text
 from efface.config.open_unlearning.tofu import check_tofu_subset, tofu_split
 from efface.config.parse import validate_config
@@ -120,10 +120,11 @@ def _data(run: Tree, found: Settings) -> None:
     (forget_name, forget), (retain_name, retain) = _side(run, "forget"), _side(run, "retain")
     if (anchor := mapping(run, "data").get("anchor", "forget")) != "forget":
         found.values["train.anchor"] = anchor
-    for where, data_set in ((f"data.forget.{forget_name}", forget), (f"data.retain.{retain_name}", retain)):
-        check_tofu_subset(_hub(data_set), where)
-    split = tofu_split(forget.get("handler"), _hub(forget))
     has_retain = "+" in found.values["method"]
+    check_tofu_subset(_hub(forget), f"data.forget.{forget_name}")
+    if has_retain:
+        check_tofu_subset(_hub(retain), f"data.retain.{retain_name}")
+    split = tofu_split(forget.get("handler"), _hub(forget))
     if split is not None:
         scored = {"forget_evaluation": 400, "retain_evaluation": 400}  # all questions
         found.values["data"] = {"source": "tofu", "split": split, **scored}
@@ -194,6 +195,7 @@ def _training(arguments: Tree, found: Settings) -> None:
         )
     found.values |= {
         "train.batch_size": size * accumulated,
+        "train.round_steps": "epoch",
         "train.average_over": "micro-batch",
         "train.micro_batch_size": size,
         "train.max_grad_norm": 1.0,  # of transformers, unless given

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from efface.config.open_unlearning.configs import Tree
+from efface.config.open_unlearning.overrides import Tree
 from efface.config.open_unlearning.settings import mapping
 
 _MUSE = re.compile(r"muse-bench/MUSE-(News|Books)")

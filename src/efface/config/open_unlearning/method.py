@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from efface.config.open_unlearning.configs import Tree
+from efface.config.open_unlearning.overrides import Tree
 from efface.config.open_unlearning.settings import Settings, mapping, text
 from efface.errors import EffaceError, suggest
 

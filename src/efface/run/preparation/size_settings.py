@@ -55,17 +55,22 @@ def _with(config: RunConfig, values: Mapping[str, object]) -> RunConfig:
 
 
 def tell_defaults(config: RunConfig, defaults: Mapping[str, str], reporter: Reporter) -> None:
-    """Say where the defaults of a run on a user's data come from; a rate that was not measured is a warning.
+    """Say where the defaults of a run come from; a rate that was not measured for such a model is a warning.
+
+    Of a benchmark, it says nothing else.
 
     Args:
         config: The settings.
         defaults: As `with_size_settings` returns them.
         reporter: Gets the sentence.
     """
-    if not defaults or config.data.source != "files":
+    if not defaults:
         return
     values = {key: attrgetter(key)(config) for key in defaults}
     listed = ", ".join(f"{key}={value if isinstance(value, str) else f'{value:g}'}" for key, value in values.items())
     [source] = set(defaults.values())
-    tell = reporter.on_stage if is_measured(source) and config.train.lora is None else reporter.on_warning
-    tell(f"{listed} for {config.method}: {source}")
+    sentence, own_files = f"{listed} for {config.method}: {source}", config.data.source == "files"
+    if not is_measured(source) or (config.train.lora is not None and own_files):
+        reporter.on_warning(sentence)
+    elif own_files:
+        reporter.on_stage(sentence)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from efface.artifacts import ContinualResults, Results, Verdict
 from efface.artifacts.audit import AuditResults
-from efface.artifacts.saved_manifest import lost_records_by_purge
+from efface.artifacts.saved_manifest import is_fine_tuning, lost_records_by_purge
 from efface.errors import EffaceError
 from efface.files.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.files.sums import file_sum, read_checked
@@ -56,7 +56,8 @@ class Source:
 def find_sources(paths: Sequence[Path]) -> Iterator[Source | UnreadableSource]:
     """Search folders, in the order of names.
 
-    Everything in a run's folder belongs to the run, and folders whose names start with a dot are skipped.
+    Everything in a run's folder belongs to the run; folders whose names start with a dot and finished fine-tunings,
+    which have no scores, are skipped.
 
     Args:
         paths: Folders to search, runs or eval logs.
@@ -136,22 +137,29 @@ def before_source(source: Source) -> Source:
     return Source(f"{source.name} (before)", folder, "before")
 
 
-def before_sources(sources: Iterable[Source]) -> list[Source]:
-    """Find the models that runs started from.
+def with_before_sources(found: Iterable[Source | UnreadableSource]) -> list[Source | UnreadableSource]:
+    """Add the models that runs started from.
 
     Args:
-        sources: What was found; only runs and queues have such a model.
+        found: What `find_sources` found; only runs and queues have such a model.
 
     Returns:
-        Each model once: runs from one model have the same records before. A single one has no run in its name.
+        The same, and each model before unlearning once: runs from one model have the same records before, and an
+        evaluation with these records is that model. A single one has no run in its name.
     """
-    found: dict[tuple[str, ...], Source] = {}
-    for source in sources:
-        folder = source.path.with_name("before")
-        if source.kind in ("run", "queue") and folder.is_dir():
-            found.setdefault(_content(folder), before_source(source))
-    models = list(found.values())
-    return [replace(models[0], name="before unlearning")] if len(models) == 1 else models
+    result = list(found)
+    models: dict[tuple[str, ...], Source] = {}
+    for source in result:
+        if isinstance(source, Source) and source.kind in ("run", "queue"):
+            folder = source.path.with_name("before")
+            if folder.is_dir():
+                models.setdefault(_content(folder), before_source(source))
+    is_single = len(models) == 1
+    for place, source in enumerate(result):
+        if models and isinstance(source, Source) and source.kind == "evaluation":
+            evaluated = models.pop(_content(source.path), None)
+            result[place] = source if evaluated is None else replace(source, kind="before")
+    return [*result, *(replace(each, name="before unlearning") if is_single else each for each in models.values())]
 
 
 def _content(folder: Path) -> tuple[str, ...]:
@@ -165,6 +173,9 @@ def _content(folder: Path) -> tuple[str, ...]:
 def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
     for path, subfolders, files in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        if MANIFEST in files and is_fine_tuning(Path(path)):
+            subfolders.clear()
+            continue
         source = _folder(Path(path), set(files))
         if source is not None:
             subfolders.clear()

@@ -19,9 +19,9 @@ from efface.scores.leaderboard.discover import (
     Source,
     UnreadableSource,
     before_source,
-    before_sources,
     find_sources,
     read_source,
+    with_before_sources,
 )
 from efface.scores.leaderboard.question_scores import incomparable_reason
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board
@@ -126,9 +126,7 @@ def compare(paths: Sequence[Path], *, definition: str = "closer-look") -> Differ
 def _read_all(paths: Sequence[Path], score_definition: Definition) -> tuple[list[ScoredModel], list[UnreadableSource]]:
     models: list[ScoredModel] = []
     unread: list[UnreadableSource] = []
-    found = list(find_sources(paths))
-    runs = [each for each in found if isinstance(each, Source)]
-    for source in [*found, *before_sources(runs)]:
+    for source in with_before_sources(find_sources(paths)):
         if isinstance(source, UnreadableSource):
             unread.append(source)
             continue

@@ -65,8 +65,10 @@ class Schedule:
 def make_schedule(items: int, config: TrainConfig) -> Schedule:
     """The published schedule: floor(epochs * items / batch size) steps, warm-up over floor(items / batch size).
 
-    `max_steps` replaces this number of steps. By default there is no warm-up where an epoch has at most one step, or
-    where it would last until the end, as in a training of one epoch.
+    With `round_steps: epoch`, epochs * floor(items / batch size) steps where an epoch has one: what open-unlearning
+    (src/trainer/__init__.py) and the trainer of transformers 4.45 make of full micro-batches. `max_steps` replaces the
+    number of steps. By default there is no warm-up where an epoch has at most one step (with `round_steps: epoch`:
+    none), or where it would last until the end, as in a training of one epoch.
 
     Args:
         items: Number of forget items, or of items to fine-tune on.
@@ -84,8 +86,10 @@ def make_schedule(items: int, config: TrainConfig) -> Schedule:
             f"{count_epochs(items, config):,} times, and at most {_MOST_EPOCHS:,} are possible; lower one of the two"
         )
     steps_per_epoch = items // config.batch_size
-    steps = config.max_steps or max(1, config.epochs * items // config.batch_size)
-    default = steps_per_epoch if 1 < steps_per_epoch < steps else 0
+    by_epoch = config.round_steps == "epoch"
+    total = config.epochs * steps_per_epoch if by_epoch else 0
+    steps = config.max_steps or total or max(1, config.epochs * items // config.batch_size)
+    default = steps_per_epoch if (0 if by_epoch else 1) < steps_per_epoch < steps else 0
     warmup_steps = default if config.warmup_steps is None else config.warmup_steps
     if warmup_steps >= steps:
         raise EffaceError(
@@ -117,8 +121,8 @@ def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
     Returns:
         Step -> the epoch that ends with it, or within the next step; both counted from 1. The last step ends the last
         epoch; of several epochs that end with a step, the last one counts. With `epoch_ends: published`, an epoch has
-        the same number of steps each time, rounded down, and ends a little too early. With `stop_after`, the epochs
-        until then, of which the last one is `stop_after`.
+        the same number of steps each time, rounded down, and ends a little too early; with `round_steps: epoch`, it
+        has no other steps. With `stop_after`, the epochs until then, of which the last one is `stop_after`.
     """
     ends = _all_epoch_ends(items, config)
     if config.stop_after is None:
@@ -140,7 +144,7 @@ def last_step(items: int, config: TrainConfig) -> int:
 def _all_epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
     """As `epoch_ends`, of the whole schedule."""
     schedule, epochs = make_schedule(items, config), count_epochs(items, config)
-    if config.epoch_ends == "published":
+    if config.epoch_ends == "published" or config.round_steps == "epoch":
         ends = {epoch * schedule.steps_per_epoch: epoch for epoch in range(1, epochs)}
         ends = {step: epoch for step, epoch in ends.items() if step < schedule.steps}
     else:
