@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on cuda, float32 on cpu")
     parser.add_argument("--optimizer", choices=("adamw", "none"), help="default: none for 7b, else adamw")
-    parser.set_defaults(checkpointing=False, max_tokens_per_forward=None)
+    parser.set_defaults(checkpointing=False, max_tokens_per_forward=None, kernels="torch")
     return parser
 
 
