@@ -187,6 +187,16 @@ def test_compiled_layers_give_the_same_losses_and_gradients(name):
 
 @pytest.mark.slow
 @compiler
+def test_every_training_of_a_process_is_compiled():
+    with torch._dynamo.config.patch(recompile_limit=4):  # in place of eight
+        for number, dtype in enumerate((torch.float32, torch.float64)):
+            model = built("llama").to(dtype)
+            actual = step(model, replacements(model, COMPILED))
+            assert any(not torch.equal(actual[each], value) for each, value in step(model).items()), number
+
+
+@pytest.mark.slow
+@compiler
 @pytest.mark.parametrize("context", [lambda _: torch.autocast("cpu", torch.bfloat16), bf16_weights])
 def test_compiled_layers_round_no_more_in_bf16(context):
     model = built("llama")

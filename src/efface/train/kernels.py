@@ -130,8 +130,11 @@ def _of_liger(model: Any) -> Sequence[Replacement]:
 def _compiled(model: Any) -> Sequence[Replacement]:
     """Layers without their attention, in graphs that all layers of a class and all lengths of a batch share.
 
-    Compiled in smaller parts (norm, SwiGLU, rotary embeddings), calling these takes the time that they save.
+    Compiled in smaller parts (norm, SwiGLU, rotary embeddings), calling these takes the time that they save. What was
+    compiled before in this process is dropped: torch keeps eight versions of a function, and the next trainings of a
+    search or queue, whose models are others, would compute without graphs.
     """
+    torch.compiler.reset()
     layers = decoder_layers(model)
     kinds: set[Any] = set(map(type, layers))
     compiled = {kind: torch.compile(kind.forward, dynamic=True) for kind in kinds}
