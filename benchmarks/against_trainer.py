@@ -25,7 +25,7 @@ from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Objective, Reference
 from efface.packing.support import packing_unsupported_reason
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from machine import device_name, versions

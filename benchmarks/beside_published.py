@@ -32,7 +32,7 @@ from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.run.preparation.prepare import training_steps
 from efface.text.formatter import PromptFormatter
-from efface.train.batches.sampler import make_schedule
+from efface.train.batches.schedule import make_schedule
 from efface.train.loop import Trainer
 from efface.train.optimizer.optimizer import decay_groups
 

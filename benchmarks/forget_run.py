@@ -15,7 +15,8 @@ from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.train.batches.examples import unlearning_examples
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import make_schedule, sample_batches
+from efface.train.batches.sampler import sample_batches
+from efface.train.batches.schedule import make_schedule
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from efface.train.optimizer.optimizer import weights_dtype

@@ -24,7 +24,7 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.train.batches.micro_batches import count_tokens
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from efface.train.step_log import StepLog

@@ -17,7 +17,8 @@ from efface.reference.logprobs import CachedLogprobs
 from efface.schema import Item, Task
 from efface.text.sequence import TokenizedSequence
 from efface.train.batches.examples import unlearning_examples
-from efface.train.batches.sampler import make_schedule, sample_batches
+from efface.train.batches.sampler import sample_batches
+from efface.train.batches.schedule import make_schedule
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from support.published import Row, micro_batch_losses, padded_row

@@ -17,7 +17,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.train import loop
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.batches.token_budget import TokenBudget
 from efface.train.checkpoints import checkpoint_timer
 from efface.train.checkpoints.checkpoint_writer import CheckpointWriter

@@ -24,7 +24,7 @@ from efface.preflight.workload import Workload, assumed_workload
 from efface.reference.hidden_states import FrozenHead, stored_bytes
 from efface.text.sequence import TokenizedSequence
 from efface.train.batches.memory_use import activation_bytes, autocast_copy_bytes
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer.optimizer import weights_dtype
 from support.model_configs import MODEL_CONFIGS, TRAINING_OPTIONS

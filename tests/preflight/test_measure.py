@@ -11,7 +11,7 @@ from efface.preflight.diagnosis import MeasuredCosts, MeasuredQuestions, Measure
 from efface.preflight.measure import extrapolate
 from efface.preflight.workload import Workload, total_tokens
 from efface.text.sequence import TokenizedSequence
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 
 QUESTIONS = MeasuredQuestions(
     tokens_per_second=100.0, decoding=0.1, decoding_row=0.01, padded=True, max_cache_tokens=1000

@@ -10,7 +10,7 @@ import torch
 from efface.models.load import load_model
 from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, parameter_count, plan_training
 from efface.text.sequence import TokenizedSequence
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import LoRAConfig, TrainConfig
 
 CPU = torch.device("cpu")

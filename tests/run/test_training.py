@@ -22,7 +22,7 @@ from efface.run.folder import RunFolder
 from efface.run.training import check_can_train, train, warn_before_training
 from efface.schema import Task
 from efface.text.sequence import TokenizedSequence
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.step_log import StepLog

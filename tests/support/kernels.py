@@ -13,6 +13,7 @@ from efface.objectives.terms import Reference
 from efface.train.config import LoRAConfig
 from efface.train.kernels import replaced, replacements
 from efface.train.step import batch_losses
+from support.model_configs import varied_model
 from support.sizes import DENSE
 from support.tiny import VOCABULARY
 from support.training import GA_GD, TRAIN, random_steps
@@ -31,14 +32,8 @@ OF_LIGER = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def built(name: str) -> Any:
-    """A random model whose norms have weights other than 1."""
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        model = hf.AutoModelForCausalLM.from_config(CONFIGS[name](), dtype=torch.float32)
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.add_(torch.randn_like(weight), alpha=0.1)
-    return model.train()
+    """A random model of this kind."""
+    return varied_model(CONFIGS[name]())
 
 
 def step(model: Any, items: Any = (), context: Any = None) -> dict[str, torch.Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import GPT2Config, LlamaConfig
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from efface.train.config import LoRAConfig, TrainConfig
 
@@ -32,3 +33,14 @@ TRAINING_OPTIONS = {
     "adapters": TrainConfig(lora=LoRAConfig(r=4)),
     "adapters on bf16": TrainConfig(lora=LoRAConfig(r=4), precision="bf16"),
 }
+
+
+def varied_model(config: Any) -> Any:
+    """A random model in training mode whose weights, also those of norms, are not those of an initialization."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(torch.randn_like(weight), alpha=0.1)
+    return model.train()

@@ -23,7 +23,7 @@ from efface.objectives.terms import Objective, Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.optimizer import adamw8bit

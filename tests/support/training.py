@@ -17,7 +17,7 @@ from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.step_log import StepLog

@@ -17,7 +17,7 @@ from efface.objectives.terms import Reference
 from efface.packing import forward
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from efface.train.step_log import StepLog

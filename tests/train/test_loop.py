@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.train import loop
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.batches.token_budget import TokenBudget
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.step import batch_losses

@@ -11,12 +11,13 @@ from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
 from efface.train.optimizer.optimizer import adamw8bit_unsupported_reason
 from efface.train.precision import bf16_weights, computation, computing
 from efface.train.step import batch_losses
 from support.messages import assert_names
+from support.model_configs import varied_model
 from support.sizes import DENSE
 from support.tiny import VOCABULARY
 from support.training import GA_GD, TRAIN, assert_equal, largest_difference, weights
@@ -41,14 +42,8 @@ CONFIGS = {
 
 
 def built(name):
-    """A random model whose weights are not those of an initialization, which hardly distinguishes tokens."""
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        model = hf.AutoModelForCausalLM.from_config(CONFIGS[name](), dtype=torch.float32)
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.add_(torch.randn_like(weight), alpha=0.1)
-    return model.eval()
+    """A random model of this kind."""
+    return varied_model(CONFIGS[name]()).eval()
 
 
 def gradients(model, bound, examples, context):

@@ -12,7 +12,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import SAMConfig, TrainConfig
 from efface.train.optimizer.optimizer import state_bytes
 from efface.train.step import batch_losses

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from efface.config.size_defaults import TABLE
+from efface.errors import EffaceError
 from efface.hub import UnavailableError
 from efface.progress.reporter import SilentReporter
 from efface.tuning.request import tuning_of
 from efface.tuning.setup import set_up
 from efface.tuning.space import apply, starts
+from support.messages import assert_names
 from support.runs import Told
 
 
@@ -128,3 +130,25 @@ def test_key_facts_judge_where_the_default_judge_cannot_be_had(taught_towns, tmp
     )
     assert {record.judge for record in setup.reported_before["forget"]} == {"key-facts"}
     assert any(each.startswith("the judge is key-facts") for each in warnings)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_methods_that_the_data_does_not_fit(taught_towns, tmp_path, monkeypatch, named):
+    """Documents have no answers that IDK could replace."""
+    texts = {}
+    for name in ("forget", "retain"):
+        texts[name] = str(tmp_path / f"{name}.txt")
+        Path(texts[name]).write_text(" ".join(f"{name}{number} reads." for number in range(30)))
+    settings = {**taught_towns, "data": {**taught_towns["data"], **texts, "passage_length": 20}}
+    reporter, told = SilentReporter(), []
+    monkeypatch.setattr(reporter, "on_stage", told.append)
+    tuning = tuning_of(None, (), keep=0.5, settings=settings, methods=["me+gd", "idk+ap"] if named else [])
+    if named:
+        with pytest.raises(EffaceError) as error:
+            set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=reporter)
+        assert_names(str(error.value), "idk+ap", "running text", "forget/0001")
+        return
+    setup = set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=reporter)
+    assert [*setup.tuning.bases] == ["me+gd"]
+    assert "idk+ap" not in str(setup.space)
+    assert any("idk+ap is not tried" in each for each in told)

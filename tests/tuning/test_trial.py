@@ -17,7 +17,7 @@ from efface.run.folder import RunFolder
 from efface.run.pipeline import unlearn
 from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.scores.kept import Kept
-from efface.train.batches.sampler import epoch_ends
+from efface.train.batches.schedule import epoch_ends
 from efface.tuning.request import tuning_of
 from efface.tuning.setup import set_up
 from efface.tuning.study import Study

@@ -34,7 +34,7 @@ from efface.run.training import check_can_train, train, warn_before_training
 from efface.text.chunks import chunked
 from efface.train.batches.examples import fine_tuning_examples
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import last_step, make_schedule
+from efface.train.batches.schedule import last_step, make_schedule
 from efface.train.config import TrainConfig
 
 

@@ -1,4 +1,4 @@
-"""Which data of a run are files that a user gave, whose names and digests may say whom they are about. No torch."""
+"""Which data of a run are files of the user: their names and digests may identify a person. No torch."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from efface.run.metadata.manifest import precision
 from efface.train.batches.lazy_steps import STEPS_PER_BLOCK
 from efface.train.batches.memory_use import activation_bytes, values_per_layer
 from efface.train.batches.micro_batches import TrainingExample, count_packed_tokens, split_by_tokens
-from efface.train.batches.sampler import count_earlier_epochs
+from efface.train.batches.schedule import count_earlier_epochs
 from efface.train.batches.token_budget import TokenBudget, token_budget_within
 from efface.train.optimizer.optimizer import weights_dtype
 from efface.train.precision import Computation, computation

@@ -38,7 +38,7 @@ from efface.run.training import train
 from efface.schema import Prompt, Task
 from efface.train.batches.lazy_steps import known_steps
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import count_earlier_epochs
+from efface.train.batches.schedule import count_earlier_epochs
 from efface.train.loop import Trainer
 from efface.train.step_log import StepLog
 

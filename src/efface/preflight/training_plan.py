@@ -15,7 +15,7 @@ from efface.models.lora import add_adapters
 from efface.packing.padded_rows import input_length
 from efface.run.metadata.manifest import training_precision
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import Schedule, count_earlier_epochs, make_schedule
+from efface.train.batches.schedule import Schedule, count_earlier_epochs, make_schedule
 from efface.train.config import TrainConfig
 from efface.train.optimizer.trained_weights import choose_trained
 

@@ -24,7 +24,8 @@ from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
 from efface.train.batches.micro_batches import TrainingExample, count_tokens
-from efface.train.batches.sampler import Schedule, anchor_items, make_schedule
+from efface.train.batches.sampler import anchor_items
+from efface.train.batches.schedule import Schedule, make_schedule
 
 _ASSUMED_PROMPT_TOKENS, _ASSUMED_ANSWER_TOKENS = 64, 64
 _ASSUMED_QUESTIONS = 1_000

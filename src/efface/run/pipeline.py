@@ -33,7 +33,8 @@ from efface.run.selection.keep_bound import check_keep, keep_bound
 from efface.run.unlearning_stage import unlearn_model
 from efface.scores import score_records
 from efface.scores.verdict import judge_records, verdict
-from efface.train.batches.sampler import anchor_items, epoch_ends
+from efface.train.batches.sampler import anchor_items
+from efface.train.batches.schedule import epoch_ends
 
 
 @quiet_libraries()

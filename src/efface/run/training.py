@@ -22,7 +22,7 @@ from efface.text.boundary import describe_merged
 from efface.text.config import Boundary
 from efface.train.batches.lazy_steps import known_steps
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import Schedule, make_schedule
+from efface.train.batches.schedule import Schedule, make_schedule
 from efface.train.checkpoints import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallel import ParallelModel

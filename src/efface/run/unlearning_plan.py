@@ -9,7 +9,7 @@ from typing import Any
 
 from efface.objectives.terms import Objective
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.config import TrainConfig
 from efface.train.watch import Watch
 

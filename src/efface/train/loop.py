@@ -24,7 +24,7 @@ from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
 from efface.train.batches.lazy_steps import known_steps
 from efface.train.batches.micro_batches import TrainingExample, count_tokens
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.batches.token_budget import out_of_memory, token_budget_for
 from efface.train.checkpoints import checkpoint
 from efface.train.checkpoints.checkpoint import TrainerState

@@ -71,7 +71,7 @@ def watch_task(
     Args:
         task: Forget set, retain set and refusals.
         formatter: Writes prompts and tokenizes.
-        epoch_ends: What `efface.train.batches.sampler.epoch_ends` returned.
+        epoch_ends: What `efface.train.batches.schedule.epoch_ends` returned.
         beta: Inverse temperature of AP.
         seed: Decides the refusals, with the id of the item.
 

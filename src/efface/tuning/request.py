@@ -35,6 +35,8 @@ class Tuning:
     trials: int | None
     space: SearchSpace | None
     """What is searched; None for the default."""
+    methods_given: bool = True
+    """Whether the user named the methods; default ones are left out where the data does not fit them."""
 
     @property
     def base(self) -> RunConfig:
@@ -60,7 +62,8 @@ def tuning_of(
         pairs: Settings such as `model=MODEL`.
         keep: Share of the utility that must be kept.
         settings: Settings from Python.
-        methods: To choose from; by default the one in the settings, or the two for the kind of retain set.
+        methods: To choose from; by default the one in the settings, or the two for the kind of retain set, as far as
+            the data fits them.
         minutes: Of this search; None for no limit.
         trials: Of the whole study; None for the default.
         space: What is searched, or a file with it; None for the default.
@@ -75,8 +78,8 @@ def tuning_of(
     def with_method(name: str) -> RunConfig:
         return resolve_config(RunConfig, source, [*pairs, f"method={name}"], settings=settings)
 
-    names = [*dict.fromkeys(methods)] or ([] if given is None else [given])
-    names = names or [*_methods_for(with_method(DEFAULT_METHODS[0]))]
+    named = [*dict.fromkeys(methods)] or ([] if given is None else [given])
+    names = named or [*_methods_for(with_method(DEFAULT_METHODS[0]))]
     bases = {}
     for name in names:
         config = with_method(name)
@@ -84,7 +87,7 @@ def tuning_of(
         train = config.train.model_copy(update={"stop_after": None})  # every epoch is a candidate
         bases[config.method] = config.model_copy(update={"evaluate": evaluate, "train": train, "downstream": None})
     searched = None if space is None else read_space(space, next(iter(bases.values())), [*bases])
-    tuning = Tuning(bases=bases, keep=keep, minutes=minutes, trials=trials, space=searched)
+    tuning = Tuning(bases=bases, keep=keep, minutes=minutes, trials=trials, space=searched, methods_given=bool(named))
     check_tuning(tuning)
     return tuning
 

@@ -15,7 +15,8 @@ from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.selection.weight_snapshots import WeightSnapshots
-from efface.train.batches.sampler import anchor_items, epoch_ends
+from efface.train.batches.sampler import anchor_items
+from efface.train.batches.schedule import epoch_ends
 from efface.tuning.outputs import write_outputs
 from efface.tuning.request import Tuning, check_tuning
 from efface.tuning.select import choose, drop_scored_weights, drop_weights

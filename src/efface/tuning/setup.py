@@ -32,10 +32,13 @@ from efface.run.preparation.size_settings import tell_defaults, with_size_settin
 from efface.run.selection.held_out import HeldOut, hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
+from efface.schema import Task
 from efface.scores import definition
 from efface.scores.kept import Kept, kept, said
 from efface.scores.sets import FORGET
-from efface.train.batches.sampler import anchor_items, last_step, make_schedule
+from efface.train.batches.examples import check_task
+from efface.train.batches.sampler import anchor_items
+from efface.train.batches.schedule import last_step, make_schedule
 from efface.tuning.request import Tuning, check_tuning
 from efface.tuning.space import SearchSpace, default_space, describe
 
@@ -128,6 +131,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         folder = RunFolder(paths.search)
         tuning, defaults = _with_size_settings(tuning)
         prepared, opened = prepare(_with_lr(tuning.base), folder, data_dir=data_dir, reporter=reporter, resume=True)
+        tuning = _with_fitting_methods(tuning, prepared.task, reporter)
         held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
         space = _space(tuning, prepared)
         defaults = _not_searched(defaults, space)
@@ -167,6 +171,21 @@ def _with_size_settings(tuning: Tuning) -> tuple[Tuning, dict[str, dict[str, str
     found = {method: with_size_settings(base, read) for method, base in tuning.bases.items()}
     bases = {method: base for method, (base, _) in found.items()}
     return replace(tuning, bases=bases), {method: defaults for method, (_, defaults) in found.items()}
+
+
+def _with_fitting_methods(tuning: Tuning, task: Task, reporter: Reporter) -> Tuning:
+    """The methods that the data fits: others are left out if they are defaults, and refused if the user named them."""
+    bases = {}
+    for method, base in tuning.bases.items():
+        try:
+            check_task(task, objective(method, base, custom_objectives(base.plugins)))
+        except EffaceError as error:
+            if tuning.methods_given:
+                raise
+            reporter.on_stage(f"{method} is not tried: {error}")
+        else:
+            bases[method] = base
+    return replace(tuning, bases=bases)
 
 
 def _not_searched(defaults: Mapping[str, Mapping[str, str]], space: SearchSpace) -> dict[str, dict[str, str]]:

@@ -11,7 +11,7 @@ from efface.config.presets import load_preset, preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS
-from efface.train.batches.sampler import make_schedule
+from efface.train.batches.schedule import make_schedule
 
 TOFU = ("tofu-forget01", "tofu-forget05", "tofu-forget10")
 MUSE = ("muse-books", "muse-news", "muse-news-scal", "muse-news-sust")

@@ -14,7 +14,7 @@ from transformers import get_linear_schedule_with_warmup
 from efface.errors import EffaceError
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
-from efface.train.batches.sampler import Schedule
+from efface.train.batches.schedule import Schedule
 from efface.train.checkpoints import checkpoint
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer

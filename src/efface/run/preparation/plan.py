@@ -18,7 +18,8 @@ from efface.schema import Task
 from efface.text.formatter import PromptFormatter
 from efface.train.batches.examples import check_task, most_bytes, unlearning_examples
 from efface.train.batches.micro_batches import TrainingExample
-from efface.train.batches.sampler import anchor_items, epoch_ends, last_step, make_schedule, sample_batches
+from efface.train.batches.sampler import anchor_items, sample_batches
+from efface.train.batches.schedule import epoch_ends, last_step, make_schedule
 from efface.train.watch import Watch, watch_task
 
 

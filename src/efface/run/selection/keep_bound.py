@@ -19,7 +19,8 @@ from efface.run.selection.held_out import hold_out
 from efface.run.selection.quick_scores import QuickScores
 from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.schema import Task
-from efface.train.batches.sampler import anchor_items, epoch_ends
+from efface.train.batches.sampler import anchor_items
+from efface.train.batches.schedule import epoch_ends
 from efface.train.checkpoints import checkpoint
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.step_log import KeepLog
