@@ -139,7 +139,7 @@ def test_methods_that_the_data_does_not_fit(taught_towns, tmp_path, monkeypatch,
     for name in ("forget", "retain"):
         texts[name] = str(tmp_path / f"{name}.txt")
         Path(texts[name]).write_text(" ".join(f"{name}{number} reads." for number in range(30)))
-    settings = {**taught_towns, "data": {**taught_towns["data"], **texts, "passage_length": 20}}
+    settings = {**taught_towns, "data": {**taught_towns["data"], **texts, "passage_length": 40}}
     reporter, told = SilentReporter(), []
     monkeypatch.setattr(reporter, "on_stage", told.append)
     tuning = tuning_of(None, (), keep=0.5, settings=settings, methods=["me+gd", "idk+ap"] if named else [])
