@@ -97,6 +97,15 @@ def test_damaged_rows_are_refused(run: ReportRun) -> None:
     assert_names(str(error.value), str(RunPaths(run.path).audit_rows), "audit")
 
 
+def test_what_came_back_stands_at_the_top_of_the_page(run: ReportRun) -> None:
+    write_rows(run)
+    found = run.results.audit.recoverable
+    assert found.asked_plainly != found.k, "or this shows nothing"
+    page = render_page([run], version="1")
+    headline = page[: page.index("</article>")]
+    assert f"Brought back</dt><dd><strong>{found.k}</strong> of {found.n}</dd>" in headline
+
+
 def test_texts_of_an_audit_are_no_markup(run: ReportRun) -> None:
     write_rows(run, row(run, 0, output=HOSTILE, variant=HOSTILE))
     page = render_page([run], version="1")

@@ -18,6 +18,7 @@ from efface.report.page.sections.lens_layers import LENS_LAYER, lens_table
 from efface.report.page.tables import Table
 
 _STEP = re.compile(r"(?P<model>after|control) (?P<arm>[a-z]+) step (?P<step>\d+)")
+_ALL = "all attacks"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class AuditSection:
 
     sentence: str
     limits: str
+    brought_back: Bar
+    """The facts that at least one attack brought back; stands among the numbers at the top of the page, too."""
     bars: Sequence[Bar]
     table: Table
     curve: Table | None
@@ -65,6 +68,7 @@ def audit_section(run: ReportRun, outcomes: Sequence[QuestionOutcome]) -> AuditS
     return AuditSection(
         sentence=headline(audit),
         limits=LIMITS,
+        brought_back=_bar(_ALL, audit.recoverable.k, audit),
         bars=_bars(audit),
         table=_attacks_table(audit),
         curve=_curve(audit),
@@ -99,11 +103,16 @@ def _bars(audit: AuditResults) -> list[Bar]:
     counts = {
         "prompted as in the run": found.asked_plainly,
         "attacks that ask": found.by_asking,
-        "all attacks": found.k,
+        _ALL: found.k,
     }
     if audit.control is not None:
         counts["all attacks on the control"] = audit.control.k
-    return [Bar(label, k, found.n, count_of(k, found.n)) for label, k in counts.items()]
+    return [_bar(label, k, audit) for label, k in counts.items()]
+
+
+def _bar(label: str, k: int, audit: AuditResults) -> Bar:
+    n = audit.recoverable.n
+    return Bar(label, k, n, count_of(k, n))
 
 
 def _attacks_table(audit: AuditResults) -> Table:
