@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -78,6 +79,25 @@ def test_the_commit_is_that_of_efface_itself(monkeypatch, tmp_path):
     assert (commit is None) == (found.returncode != 0)
     monkeypatch.setattr(module.efface, "__file__", str(tmp_path / "site-packages" / "efface" / "__init__.py"))
     assert new().commit is None  # installed from a wheel
+
+
+def test_the_index_of_the_checkout_is_only_read(monkeypatch, tmp_path):
+    source = tmp_path / "src" / "efface" / "__init__.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("old\n")
+    author = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setattr(module.efface, "__file__", str(source))
+    os.utime(source, (1, 1))  # what git remembers of the file is out of date
+    index = tmp_path / ".git" / "index"
+    before = index.read_bytes()
+    head = new().commit
+    assert head is not None
+    assert len(head) == 40
+    source.write_text("new\n")
+    assert new().commit == f"{head}-dirty"
+    assert index.read_bytes() == before
 
 
 @pytest.mark.parametrize(
