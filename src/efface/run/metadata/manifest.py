@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -24,6 +22,7 @@ from efface.models.tokenizer import NamedTokenizer
 from efface.objectives.config import FORGET, LLMU, RETAIN
 from efface.objectives.custom import CustomObjective
 from efface.progress.reporter import Reporter
+from efface.run.metadata.commit import source_commit
 from efface.train.config import TrainConfig
 from efface.train.precision import computation
 
@@ -87,7 +86,7 @@ def make_manifest(
     """
     return Manifest(
         efface=efface.__version__,
-        commit=_commit(),
+        commit=source_commit(),
         command=sys.argv,
         seed=seed,
         device=_device_name(device),
@@ -283,21 +282,3 @@ def _device_name(device: torch.device) -> str:
 
 def _cpu() -> str:
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def _commit() -> str | None:
-    """The commit of efface's checkout, `-dirty` where files differ from it; None for an installed package."""
-    root = Path(efface.__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        head = _git(root, "rev-parse", "HEAD")
-        # `git describe --dirty` would refresh the index, and leave its lock behind where this process is killed
-        changed = _git(root, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{head}-dirty" if changed else head
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
