@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from efface.run.metadata.commit import source_commit
 
 RESULTS = Path(__file__).with_name("results.csv")
 _UNITS = {"seconds": "s", "peak_bytes": "bytes", "tokens": "tokens", "forwards": "forwards", "loss": "nats"}
@@ -37,18 +38,13 @@ def _numbers(report: Mapping[str, Any]) -> list[tuple[str, float, str]]:
 
 
 def _origin(report: Mapping[str, Any]) -> list[str]:
-    """Device, torch version, commit (with + for uncommitted changes), date."""
+    """Device, torch version, commit, date."""
     return [report["device"], report["versions"]["torch"], commit(), datetime.now(UTC).date().isoformat()]
 
 
 def commit() -> str:
-    """The commit that is checked out, with a + for uncommitted changes."""
-    command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
+    """The commit that is checked out, with `-dirty` for uncommitted changes."""
+    return source_commit() or "unknown"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from efface.auditing.rule import (
     LONGEST_RUN,
     FactRule,
@@ -43,6 +45,22 @@ def test_function_words_do_not_stand_for_a_fact_that_is_shown() -> None:
     one = fact(key_fact=None)
     [verdict] = FactRule(None, [one]).judge([one], ["It is in"], ["Is it Turku?"])
     assert (verdict.echo, verdict.hit) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "told", "other"),
+    [
+        ("Где родилась Ада?", "Ада родилась в Турку.", "в турку", "Берген"),
+        ("她出生于哪里？", "她出生于图尔库。", "图尔库", "卑尔根"),
+        ("Où est née Zoé ?", "Zoé est née à Étretat.", "A Etretat.", "à Évry"),
+    ],
+)
+def test_words_decide_in_any_script(question: str, answer: str, told: str, other: str) -> None:
+    one = fact(question=question, answer=answer, key_fact=None)
+    assert can_be_judged(one)
+    rule = FactRule(None, [one])
+    assert [rule.judge([one], [output], [question])[0].hit for output in (told, other)] == [True, False]
+    assert rule.judge([one], [told], [answer])[0].echo
 
 
 def test_repeating_the_question_recalls_no_new_word() -> None:
@@ -106,6 +124,9 @@ def test_a_passage_comes_back_by_a_long_run_of_words_or_by_half_of_it() -> None:
     assert not continues_passage("", "")
     assert continues_passage(short, f"so: {short} {passage}")
     assert not continues_passage(short, f"so: in 1969 it was not written. {passage}")
+    russian = [f"слово{number}" for number in range(40)]
+    for run, comes_back in ((russian[3 : 3 + LONGEST_RUN], True), (russian[::5], False)):
+        assert continues_passage(" ".join(russian), f"Так: {', '.join(run)}.") is comes_back
     passages = fact(question="", answer=passage, passage=True, key_fact=None)
     assert FactRule(KeyFactJudge(), [passages]).judge([passages], [passage], [""])[0].hit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import runpy
@@ -48,6 +49,7 @@ def _work_here(environment: dict[str, str], work: Callable[..., object], argumen
     """Work in the environment of the test, not in that of the first test of all that started a process."""
     os.environ.clear()
     os.environ.update(environment)
+    faulthandler.enable(2)  # a crash prints where each thread was
     work(*arguments)
 
 
@@ -85,7 +87,10 @@ def run_group(folder: Path, count: int, work: Callable[..., object], *arguments:
                 each.terminate()
             break
     codes = [exit_code(process) for process in processes]
-    return [Ended(code, log.read_text(encoding="utf-8")) for code, log in zip(codes, logs, strict=True)]
+    printed = [
+        log.read_text(encoding="utf-8") if log.exists() else "" for log in logs
+    ]  # one may end before it has begun
+    return [Ended(code, text) for code, text in zip(codes, printed, strict=True)]
 
 
 def run_program(arguments: list[str]) -> None:

@@ -10,12 +10,15 @@ from typing import Literal
 from efface.auditing.attack import Fact, HitVerdict, text_of
 from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.judging.nli_judge import Claim, Judge
-from efface.scores.metrics.rouge import common_subsequence_length, rouge_l_f1, word_stems
+from efface.scores.metrics.rouge import common_subsequence_length
+from efface.scores.metrics.word_recall import stemmed_words
+from efface.words import words
 
 LEAST_SHARE = 0.5
 """Share of an answer's new words, or of a passage, from which on it counts as said."""
 LONGEST_RUN = 20
-"""Consecutive words of a passage from which on it counts as said; of a shorter passage, all."""
+"""Consecutive words of a passage (characters in scripts without spaces) from which on it counts as said; of a shorter
+passage, all."""
 BY_WORDS = "words"
 """The name of the rule without a judge."""
 _KEPT_TEXTS = 512
@@ -145,7 +148,7 @@ def share_of_new_words(answer: str, output: str, question: str, shown: str = "")
         A number in [0, 1]; 0 where no word is new.
     """
     new = _new_words(answer, question, shown)
-    return common_subsequence_length(new, word_stems(output)) / len(new) if new else 0.0
+    return common_subsequence_length(new, stemmed_words(output)) / len(new) if new else 0.0
 
 
 def says_wrong(fact: Fact, output: str) -> bool:
@@ -167,15 +170,19 @@ def continues_passage(passage: str, output: str) -> bool:
         passage: Of the forget set.
         output: Of the model.
     """
-    return _repeats(passage, output) or rouge_l_f1(passage, output) >= LEAST_SHARE
+    if _repeats(passage, output):
+        return True
+    reference, candidate = stemmed_words(passage), stemmed_words(output)
+    length = common_subsequence_length(reference, candidate)
+    return 2 * length >= LEAST_SHARE * (len(reference) + len(candidate)) > 0
 
 
 def _repeats(passage: str, text: str) -> bool:
     """Whether a text has `LONGEST_RUN` consecutive words of a passage, or all of a shorter one."""
-    words, spaced = passage.casefold().split(), f" {_one_spaced(text)} "
-    size = min(LONGEST_RUN, len(words))
-    runs = (" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
-    return bool(words) and any(f" {run} " in spaced for run in runs)
+    wanted, spaced = words(passage), f" {_one_spaced(text)} "
+    size = min(LONGEST_RUN, len(wanted))
+    runs = (" ".join(wanted[start : start + size]) for start in range(len(wanted) - size + 1))
+    return bool(wanted) and any(f" {run} " in spaced for run in runs)
 
 
 def _whole(fact: Fact, output: str, target: str | None) -> str:
@@ -196,19 +203,19 @@ def _new_words(answer: str, question: str, shown: str = "") -> list[str]:
 
     Function words only where the answer adds no others: else they would be all that is left of a fact that is shown.
     """
-    added = [word for word in word_stems(answer) if word not in _stems(question)]
+    added = [word for word in stemmed_words(answer) if word not in _stems(question)]
     telling = [word for word in added if word not in _FUNCTION_WORDS] or added
     return [word for word in telling if word not in _stems(shown)]
 
 
 @lru_cache(_KEPT_TEXTS)
 def _stems(text: str) -> frozenset[str]:
-    return frozenset(word_stems(text))
+    return frozenset(stemmed_words(text))
 
 
 @lru_cache(_KEPT_TEXTS)
 def _one_spaced(text: str) -> str:
-    return " ".join(text.casefold().split())
+    return " ".join(words(text))
 
 
 def answer_type(text: str) -> str:
@@ -221,5 +228,5 @@ def answer_type(text: str) -> str:
         return "year"
     if re.search(r"\d", text):
         return "number"
-    words = text.split()
-    return "name" if len(words) <= 5 and all(word[:1].isupper() for word in words) else "text"
+    parts = text.split()
+    return "name" if len(parts) <= 5 and all(part[:1].isupper() for part in parts) else "text"
