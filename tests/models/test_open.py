@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 
+from efface import distributed
 from efface.chat.stream import stream_answer
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
@@ -134,3 +135,15 @@ def test_a_model_that_fills_the_gpu(source, monkeypatch):
     monkeypatch.setattr(module, "packing_unsupported_reason", fails)
     with pytest.raises(EffaceError, match=rf"model {source} fits into the GPU's memory, but .*; use device=cpu"):
         open_model(str(source), PLAIN, device=CPU, reporter=Told())
+
+
+def test_one_process_of_each_machine_hashes_the_model(source, monkeypatch):
+    """Of four processes on two machines, this is the second of the second machine."""
+    sums = {"model.safetensors": "0" * 64}
+    monkeypatch.setattr(distributed, "_group", distributed._Group(rank=3, world_size=4))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(module, "model_sums", lambda _: pytest.fail("hashed"))
+    monkeypatch.setattr(distributed, "all_gather", lambda value: [{}, None, sums, value])
+    with module._hashed(source) as hashed:
+        pass
+    assert hashed() == sums

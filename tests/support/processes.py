@@ -17,7 +17,6 @@ PRELOADED = (
     "efface.demo",
     "accelerate.tracking",
     "peft",
-    "rouge_score.rouge_scorer",
     "torch.distributed.fsdp",
     "torch.distributed.tensor",
     "transformers.generation.utils",

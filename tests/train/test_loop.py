@@ -288,3 +288,10 @@ def test_an_optimizer_that_does_not_fit_is_an_error(train, monkeypatch):
     monkeypatch.setattr(torch.optim.AdamW, "step", fails)
     with pytest.raises(EffaceError, match="the optimizer's state does not fit in the GPU's memory; "):
         train()
+
+
+def test_what_a_kill_left_is_removed_before_training(train, tmp_path):
+    partial = tmp_path / "checkpoints" / ".step-000099.partial"
+    partial.mkdir(parents=True)
+    train(folder=tmp_path)
+    assert not partial.exists()

@@ -71,17 +71,26 @@ def written_files(folder: Path) -> Iterator[Path]:
 # A checkpoint
 
 
-def write_sums(folder: Path) -> None:
-    """Write the sums of all files in a folder to `SHA256SUMS` in it."""
-    text = "".join(f"{digest}  {name}\n" for name, digest in folder_sums(folder).items() if name != SUMS_FILE)
+def write_sums(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Write the sums of all files in a folder to `SHA256SUMS` in it.
+
+    Args:
+        folder: The folder.
+        known: Path in the folder -> sum, of files that need not be read.
+    """
+    sums = dict(known or {})
+    others = [path for path in written_files(folder) if path.relative_to(folder).as_posix() not in {*sums, SUMS_FILE}]
+    sums |= folder_sums(folder, others)
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
     (folder / SUMS_FILE).write_text(text, encoding="utf-8")
 
 
-def checkpoint_problem(folder: Path) -> str | None:
+def checkpoint_problem(folder: Path, found: Mapping[str, str] | None = None) -> str | None:
     """What is wrong with a checkpoint by its own sums, and by the manifest of its run.
 
     Args:
         folder: Of the checkpoint. Without sums, such as one of an earlier version, it is not checked.
+        found: Sums of all its files, if they are known; by default the files are read.
 
     Returns:
         That a file differs from its sum, is missing or additional, or that the run did not write it; None if all is
@@ -96,8 +105,9 @@ def checkpoint_problem(folder: Path) -> str | None:
         expected = {name: {digest} for digest, name in lines}
     except ValueError:
         return f"{file} is damaged"
-    found = {name: digest for name, digest in folder_sums(folder).items() if name != SUMS_FILE}
-    return next(iter(_differences(folder, expected, found)), None)
+    sums = folder_sums(folder) if found is None else found
+    others = {name: digest for name, digest in sums.items() if name != SUMS_FILE}
+    return next(iter(_differences(folder, expected, others)), None)
 
 
 # A run

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from efface import distributed
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.files.sums import check_folder
@@ -82,15 +83,16 @@ def open_model(
     source, config = model_folder(name), evaluate or EvaluateConfig()
     loaded_tokenizer = model_tokenizer(source, tokenizer)
     dtype = evaluation_dtype(source, device, config.precision)
-    with _hashed(source) as sums:
+    with _hashed(source) as hashed:
         if random_seed is None:
             parallel_model = load_to_evaluate(source, config, dtype=dtype, device=device)
         else:
             parallel_model = ParallelModel(random_model(source, dtype=dtype, device=device, seed=random_seed))
-    check_folder(source, sums.result())
+    sums = hashed()
+    check_folder(source, sums)
     _check_packing(parallel_model, name, reporter)
     warn_about_format(name, text.format, reporter)
-    return _opened(source, text, parallel_model, loaded_tokenizer, sha256=combined_sha256(sums.result()))
+    return _opened(source, text, parallel_model, loaded_tokenizer, sha256=combined_sha256(sums))
 
 
 def open_to_train(
@@ -117,21 +119,34 @@ def open_to_train(
     """
     source = model_folder(name)
     loaded_tokenizer = model_tokenizer(source, tokenizer)
-    with _hashed(source) as sums:
+    with _hashed(source) as hashed:
         loaded = load_to_train(source, config, device)
-    check_folder(source, sums.result())
+    sums = hashed()
+    check_folder(source, sums)
     parallel_model = ParallelModel(loaded.model)
     if loaded.skeleton is None:  # otherwise it is checked once its weights are read
         _check_packing(parallel_model, name, reporter)
     warn_about_format(name, text.format, reporter)
-    return _opened(source, text, parallel_model, loaded_tokenizer, sha256=combined_sha256(sums.result())), loaded
+    return _opened(source, text, parallel_model, loaded_tokenizer, sha256=combined_sha256(sums)), loaded
 
 
 @contextmanager
-def _hashed(source: Path) -> Iterator[Future[dict[str, str]]]:
-    """The digests of the model's files, made beside the block: reading and hashing leave the interpreter free."""
+def _hashed(source: Path) -> Iterator[Callable[[], dict[str, str]]]:
+    """What returns the digests of the model's files, which one process of each machine makes beside the block.
+
+    Reading and hashing leave the interpreter free.
+    """
+    alone = distributed.world_size() == 1
     with ThreadPoolExecutor(max_workers=1) as beside:
-        yield beside.submit(model_sums, source)
+        own = beside.submit(model_sums, source) if alone or distributed.local_rank() == 0 else None
+        yield lambda: _of_this_machine(own)
+
+
+def _of_this_machine(sums: Future[dict[str, str]] | None) -> dict[str, str]:
+    """The digests that the first process of this machine has made; launchers number those of a machine in a row."""
+    by_rank = distributed.all_gather(None if sums is None else sums.result())
+    first = distributed.rank() - distributed.local_rank() if len(by_rank) > 1 else 0
+    return cast("dict[str, str]", by_rank[first])
 
 
 def _check_packing(parallel_model: ParallelModel, name: str, reporter: Reporter) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 
 from efface.errors import EffaceError, install_hint
+from efface.main_process import from_main_process
 from efface.models.load_parallel import LoadedModel
 from efface.models.lora import add_adapters, load_adapter
 from efface.models.quantization import check_quantization
@@ -170,7 +171,7 @@ def train(
     choose_trained(model, config.parameters)
     read = loaded.skeleton.read if loaded.skeleton else None
     trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device, read=read)
-    found = checkpoint.latest(trainer.checkpoints) if resume else None
+    found = from_main_process(lambda: checkpoint.latest(trainer.checkpoints)) if resume else None
     folder.drop_steps_after(found[0] if found else -1)
     if found is None:
         _watch(trainer, watch, folder, step=0)

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from efface import distributed, termination
 from efface.errors import EffaceError
 from efface.files.folders import RunPaths
+from efface.main_process import from_main_process, on_main_process
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
 from efface.train.batches.lazy_steps import known_steps
@@ -157,6 +158,7 @@ class Trainer:
     ) -> None:
         with self.computing():
             self.budget.fit_steps(self.model, known_steps(steps))
+        on_main_process(lambda: checkpoint.remove_partial(self.checkpoints))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
         self.model.train()
@@ -197,7 +199,7 @@ class Trainer:
     def _resume(self) -> int:
         """Load the last checkpoint; returns the number of steps that it has done."""
         done = 0
-        if (found := checkpoint.latest(self.checkpoints)) is not None:
+        if (found := from_main_process(lambda: checkpoint.latest(self.checkpoints))) is not None:
             state = checkpoint.load(self.parallel_model, found[1], last_step=self.schedule.steps)
             self.budget.load_state_dict(state.token_budget)
             self.scheduler = self._make_scheduler(steps_done=state.step)

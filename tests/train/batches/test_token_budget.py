@@ -51,6 +51,16 @@ def test_by_hand(host, tiny_llama):
     assert tokens(model, config) == (8 * GIB - 12 * weights - 4 * tensors) // 2 // RECOMPUTED
 
 
+def test_processes_of_one_machine_share_its_memory(host, tiny_llama, monkeypatch):
+    model = tiny_llama()
+    alone = tokens(model)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    host.free(32 * GIB)
+    state = training_state_bytes(model, TrainConfig(), "cpu")
+    assert tokens(model) == pytest.approx(alone, abs=1)
+    assert tokens(model) == (8 * GIB - state) // 2 // PER_TOKEN
+
+
 def test_half_precision_allows_twice_as_many_tokens(host, tiny_llama):
     model = tiny_llama()
     full = tokens(model)

@@ -113,6 +113,15 @@ def test_what_a_kill_left_is_replaced(tmp_path, stepped):
     assert names(tmp_path) == ["step-000002"]
 
 
+def test_what_a_kill_left_of_another_step_is_removed(tmp_path, stepped):
+    saved = save(stepped(), tmp_path, 2)
+    (tmp_path / ".step-000004.partial").mkdir()
+    (tmp_path / ".step-000004.partial" / "model.safetensors").write_bytes(b"half")
+    checkpoint.remove_partial(tmp_path)
+    assert list(tmp_path.iterdir()) == [saved]
+    checkpoint.remove_partial(tmp_path / "absent")
+
+
 @pytest.mark.parametrize("size", [0, 5_000, 30_000], ids=["nothing fits", "no weights", "no optimizer state"])
 def test_a_full_disk_leaves_the_older_one(tmp_path, stepped, size):
     parallel_model = stepped()

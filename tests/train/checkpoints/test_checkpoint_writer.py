@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from threading import Event
 
@@ -13,7 +14,7 @@ from efface.distributed import DistributedError
 from efface.errors import EffaceError
 from efface.files.atomic import record_in
 from efface.files.permissions import readable
-from efface.files.sums import checkpoint_problem
+from efface.files.sums import checkpoint_problem, folder_sums
 from efface.train.checkpoints import checkpoint, checkpoint_writer
 from efface.train.checkpoints.checkpoint import TrainerState
 from efface.train.checkpoints.checkpoint_files import CheckpointFile, StoredTensors
@@ -59,7 +60,7 @@ def test_the_one_before_is_complete_before_the_next_begins(tmp_path, slow):
     writer.start(files(1.0), state(1))
     slow.set()
     writer.start(files(2.0), state(2))
-    assert (tmp_path / "step-000001").is_dir() or stored(tmp_path) == 2
+    assert checkpoint.latest(tmp_path) is not None
     writer.wait()
     assert stored(tmp_path) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["step-000002"]
@@ -128,17 +129,58 @@ def test_a_private_runs_checkpoint_is_for_its_owner_alone(tmp_path, sharded):
     assert (modes, {path.stat().st_mode & 0o777 for path in (folder, folder / "step-000001")}) == ({0o600}, {0o700})
 
 
+def other_is_done(folder, name):
+    """Process 1 has written a file of step 1, and its sum."""
+    partial = folder / ".step-000001.partial"
+    (partial / name).write_bytes(b"rows")
+    (partial / "done-1").write_text(json.dumps(folder_sums(partial, [partial / name])))
+
+
 def test_the_main_process_waits_for_the_shards_of_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     monkeypatch.setattr(distributed, "barrier", lambda: None)
     writer = CheckpointWriter(tmp_path, sharded=True)
     writer.start(files(), state(1))
     assert checkpoint.latest(tmp_path) is None
-    (tmp_path / ".step-000001.partial" / "done-1").touch()
+    other_is_done(tmp_path, "other.safetensors")
     writer.wait()
     files_in_it = sorted(path.name for path in (tmp_path / "step-000001").iterdir())
-    assert files_in_it == ["SHA256SUMS", FILE, "trainer_state.json"]
+    assert files_in_it == ["SHA256SUMS", "other.safetensors", FILE, "trainer_state.json"]
     assert checkpoint_problem(tmp_path / "step-000001") is None
+
+
+def test_the_thread_waits_for_the_others_also_while_the_main_process_counts_as_the_only_one(
+    tmp_path, monkeypatch, slow
+):
+    monkeypatch.setattr(distributed, "_group", distributed._Group(rank=0, world_size=2))
+    monkeypatch.setattr(distributed, "all_gather", lambda value: [value])
+    writer = CheckpointWriter(tmp_path, sharded=True)
+    writer.start(files(), state(1))
+    with distributed.as_only_process():
+        slow.set()
+        writer._thread.join(0.3)
+    assert checkpoint.latest(tmp_path) is None
+    other_is_done(tmp_path, "other.safetensors")
+    writer.wait()
+    assert checkpoint.latest(tmp_path) == (1, tmp_path / "step-000001")
+
+
+def test_processes_of_one_machine_share_its_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "_group", distributed._Group(rank=1, world_size=2))
+    monkeypatch.setattr(distributed, "all_gather", lambda value: [value])
+    monkeypatch.setattr(checkpoint_writer, "free_memory", lambda device: 4 * 64 - 1)
+    (tmp_path / ".step-000001.partial").mkdir()
+    monkeypatch.setattr(CheckpointFile, "on_cpu", lambda self: pytest.fail("copied"))
+    CheckpointWriter(tmp_path, sharded=True).start(files(), state(1))
+
+
+def test_copies_are_not_copied_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint_writer, "free_memory", lambda device: 0)
+    weight = torch.ones(2)
+    copied = CheckpointFile(FILE, {"weight": weight}).on_cpu()
+    assert copied.tensors["weight"] is not weight
+    assert copied.on_cpu() is copied
+    assert CheckpointWriter(tmp_path, sharded=False)._copies_fit([copied])
 
 
 def test_it_does_not_wait_for_a_process_that_could_not_write(tmp_path, monkeypatch):

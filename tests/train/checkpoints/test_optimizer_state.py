@@ -49,6 +49,19 @@ def test_it_continues(make, tmp_path):
     assert any(name.startswith("exp_avg") and name.endswith("/1.weight") for name in tensors)
 
 
+def test_what_was_read_does_not_depend_on_the_file(tmp_path):
+    """Training removes the checkpoint that it resumed from."""
+    module, file = model(), tmp_path / "optimizer.safetensors"
+    optimizer, other = torch.optim.AdamW(groups(module)), torch.optim.AdamW(groups(module))
+    step(module, optimizer, range(1))
+    CheckpointFile(file.name, optimizer_tensors(module, optimizer)).write(tmp_path)
+    load_optimizer_tensors(module, other, StoredTensors([file]))
+    with file.open("r+b") as opened:  # in place: a mapping of it would change
+        opened.write(bytes(file.stat().st_size))
+    expected, loaded = optimizer_tensors(module, optimizer), optimizer_tensors(module, other)
+    assert all(torch.equal(loaded[name], each) for name, each in expected.items())
+
+
 def test_settings_stay(tmp_path):
     module = model()
     optimizer = torch.optim.AdamW(groups(module), lr=0.1)

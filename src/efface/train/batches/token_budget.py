@@ -145,7 +145,8 @@ def token_budget_for(model: Any, config: TrainConfig, device: torch.device | Non
         size = HALF_PRECISION if config.bf16_on(device.type) else 4
         weights, state = size * sum(each.numel() for each in model.parameters()), 0
     moved = 0 if device.type == current.type else weights
-    free = free_memory(device) - (moved + state) // shards
+    sharing = distributed.local_world_size() if device.type == "cpu" else 1  # processes of one machine
+    free = free_memory(device) // sharing - (moved + state) // shards
     if config.memory_gib is not None:
         free = min(free, config.memory_bytes - (weights + state) // shards)
     free = min(distributed.all_gather(free))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import torch
 
 from efface.distributed import DistributedError
 from efface.errors import EffaceError, first_line
-from efface.files.sums import checkpoint_problem
+from efface.files.sums import checkpoint_problem, folder_sums, written_files
 from efface.frozen import FrozenModel
-from efface.main_process import from_main_process
+from efface.main_process import from_main_process, map_over_ranks
 from efface.train.distribution.parallel import ParallelModel
 
 _NAME = re.compile(r"step-(\d+)")
@@ -74,6 +75,12 @@ def remove_others(final: Path) -> None:
             shutil.rmtree(path)
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what a kill left of checkpoints that were being written; only where none is being written."""
+    for path in folder.glob(".step-*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def load(parallel_model: ParallelModel, path: Path, *, last_step: int | None = None) -> TrainerState:
     """Read a checkpoint, also of an earlier version of efface, into the model and its optimizer.
 
@@ -94,7 +101,7 @@ def load(parallel_model: ParallelModel, path: Path, *, last_step: int | None = N
             f"checkpoint {path} is beyond the last step, {last_step}, so this training did not write it; remove it, "
             "then continue with --resume"
         )
-    problem = from_main_process(lambda: checkpoint_problem(path))
+    problem = _problem(path)
     if problem is not None:
         raise EffaceError(f"checkpoint {path} does not load ({problem}); remove it to start from scratch")
     is_old = not (path / _STATE).is_file() and (path / _OLD_SCHEDULER).is_file()
@@ -115,6 +122,18 @@ def load(parallel_model: ParallelModel, path: Path, *, last_step: int | None = N
             f"checkpoint {path} does not load ({first_line(error)}); remove it to start from scratch"
         ) from error
     return state
+
+
+def _problem(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, each of which is read by one of the processes."""
+    names = from_main_process(lambda: sorted(each.relative_to(path).as_posix() for each in written_files(path)))
+
+    def sums_of(indices: Sequence[int]) -> list[str]:
+        sums = folder_sums(path, [path / names[index] for index in indices])
+        return [sums[names[index]] for index in indices]
+
+    sums = map_over_ranks(len(names), sums_of)
+    return from_main_process(lambda: checkpoint_problem(path, dict(zip(names, sums, strict=True))))
 
 
 def _step_of(path: Path) -> int | None:

@@ -31,6 +31,8 @@ class CheckpointFile:
     """Tensors of which these are some rows -> the index of the first."""
     flat_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Tensors that were cut after they were flattened, so that each row is an element -> the shape of the whole."""
+    is_copy: bool = False
+    """Whether nothing else uses these tensors."""
 
     @property
     def nbytes(self) -> int:
@@ -38,14 +40,11 @@ class CheckpointFile:
         return sum(each.nbytes for each in self.tensors.values())
 
     def on_cpu(self) -> CheckpointFile:
-        """The same file with copies on the CPU; from a GPU they are copied to pinned memory."""
-        copies: dict[str, Tensor] = {}
-        for name, tensor in self.tensors.items():
-            copies[name] = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
-            copies[name].copy_(tensor, non_blocking=True)
-        for device in {tensor.device for tensor in self.tensors.values() if tensor.is_cuda}:
-            torch.cuda.current_stream(device).synchronize()
-        return CheckpointFile(self.name, copies, self.first_rows, self.flat_shapes)
+        """The same file with copies on the CPU, which training does not change."""
+        if self.is_copy:
+            return self
+        copies = {name: torch.empty_like(tensor, device="cpu").copy_(tensor) for name, tensor in self.tensors.items()}
+        return CheckpointFile(self.name, copies, self.first_rows, self.flat_shapes, is_copy=True)
 
     def write(self, folder: Path) -> None:
         """Write it into `folder`, which exists."""

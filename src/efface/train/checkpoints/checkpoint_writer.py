@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from efface.distributed import DistributedError
 from efface.errors import EffaceError
 from efface.files.atomic import atomic_folder, recorded
 from efface.files.permissions import make_folder, settle
-from efface.files.sums import write_sums
+from efface.files.sums import folder_sums, write_sums
 from efface.hardware.memory import disk_free, free_memory
 from efface.train.checkpoints.checkpoint import TrainerState, checkpoint_folder, remove_others, write_state
 from efface.train.checkpoints.checkpoint_files import CheckpointFile
@@ -58,11 +59,11 @@ class CheckpointWriter:
             self._clear(final)
         if not files:
             return
-        copies = sum(each.nbytes for each in files) <= free_memory(torch.device("cpu")) // _MEMORY_SHARE
-        if self.sharded:  # all processes wait below, or none does
-            copies = all(distributed.all_gather(copies))
+        copies = self._copies_fit(files)
         written = [each.on_cpu() for each in files] if copies else files
-        self._thread = Thread(target=self._write, args=(written, state, final), name="checkpoint", daemon=True)
+        # the thread must not ask for them: the main process counts as the only one for moments
+        place = distributed.rank(), distributed.world_size()
+        self._thread = Thread(target=self._write, args=(written, state, final, *place), name="checkpoint", daemon=True)
         self._thread.start()
         if not copies:
             self.wait()
@@ -113,6 +114,13 @@ class CheckpointWriter:
             self._abandon.set()
         return any(failed) and not self._errors
 
+    def _copies_fit(self, files: Sequence[CheckpointFile]) -> bool:
+        """Whether copies of the files, and of those of the other processes of this machine, fit in memory."""
+        writing = distributed.local_world_size() if self.sharded else 1
+        needed = writing * sum(each.nbytes for each in files if not each.is_copy)
+        fits = needed <= free_memory(torch.device("cpu")) // _MEMORY_SHARE
+        return all(distributed.all_gather(fits)) if self.sharded else fits  # all processes wait, or none does
+
     def _check_space(self, files: Sequence[CheckpointFile], final: Path) -> None:
         needed = sum(each.nbytes for each in files) * (distributed.world_size() if self.sharded else 1)
         if needed > (free := disk_free(self.folder)):
@@ -128,10 +136,12 @@ class CheckpointWriter:
             make_folder(_joint(final))
         distributed.barrier()
 
-    def _write(self, files: Sequence[CheckpointFile], state: TrainerState, final: Path) -> None:
+    def _write(
+        self, files: Sequence[CheckpointFile], state: TrainerState, final: Path, rank: int, world_size: int
+    ) -> None:
         try:
             if self.sharded:
-                self._write_shard(files, state, final)
+                self._write_shard(files, state, final, rank, world_size)
             else:
                 with atomic_folder(final) as partial:
                     make_folder(partial)
@@ -143,22 +153,27 @@ class CheckpointWriter:
         except Exception as error:  # raised in the main thread, by `check`
             self._errors.append(error)
 
-    def _write_shard(self, files: Sequence[CheckpointFile], state: TrainerState, final: Path) -> None:
-        """Write the files of this process; the main process waits for those of the others."""
-        partial, rank = _joint(final), distributed.rank()
+    def _write_shard(
+        self, files: Sequence[CheckpointFile], state: TrainerState, final: Path, rank: int, world_size: int
+    ) -> None:
+        """Write the files of this process and their sums; the main process waits for those of the others."""
+        partial = _joint(final)
         for file in files:
             file.write(partial)
-        (partial / f"done-{rank}").touch()
+        sums = folder_sums(partial, [partial / file.name for file in files])
+        _done(partial, rank).with_suffix(".partial").write_text(json.dumps(sums), encoding="utf-8")
+        _done(partial, rank).with_suffix(".partial").replace(_done(partial, rank))
         if rank != 0:
             return
-        done = [partial / f"done-{other}" for other in range(distributed.world_size())]
+        done = [_done(partial, other) for other in range(world_size)]
         while not all(path.exists() for path in done):
             if self._abandon.wait(_SECONDS_BETWEEN_LOOKS):
                 return
-        write_state(state, partial)
         for path in done:
+            sums |= json.loads(path.read_text(encoding="utf-8"))
             path.unlink()
-        write_sums(partial)
+        write_state(state, partial)
+        write_sums(partial, sums)
         settle(partial)
         with recorded(final, partial):
             shutil.rmtree(final, ignore_errors=True)
@@ -169,3 +184,8 @@ class CheckpointWriter:
 def _joint(final: Path) -> Path:
     """The temporary name of a checkpoint that several processes write."""
     return final.with_name(f".{final.name}.partial")
+
+
+def _done(partial: Path, rank: int) -> Path:
+    """Says that a process has written its files, and has their sums."""
+    return partial / f"done-{rank}"

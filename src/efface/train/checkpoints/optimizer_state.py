@@ -74,8 +74,9 @@ def load_optimizer_tensors(model: Any, optimizer: Any, stored: StoredTensors) ->
 
 def _read_rows(stored: StoredTensors, key: str, name: str, parameter: Any) -> Tensor:
     rows, device = local_rows(parameter), local_part(parameter).device
-    return like_shard(stored.read(f"{key}/{name}", rows), parameter, device)
+    read = stored.read(f"{key}/{name}", rows).clone()  # not a mapping of a file that training removes
+    return like_shard(read, parameter, device)
 
 
 def _read_flat(stored: StoredTensors, key: str, name: str, parameter: Any) -> Tensor:
-    return stored.read_elements(f"{key}/{name}", state_elements(key, local_elements(parameter)))
+    return stored.read_elements(f"{key}/{name}", state_elements(key, local_elements(parameter))).clone()

@@ -141,6 +141,7 @@ class ZeroModel(ParallelModel):
             tensors,
             {key: start for key, (start, _) in flat.items()},
             {key: shape for key, (_, shape) in flat.items()},
+            is_copy=self.device.type != "cpu",  # of what DeepSpeed put together on the device
         )
 
     def load(self, folder: Path) -> None:
