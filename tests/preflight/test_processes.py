@@ -1,4 +1,4 @@
-"""Memory of each of several processes: what the shards of real models take; the table in docs/processes.md."""
+"""Memory of each of several processes: what the shards of real models take; the tables in docs/processes.md."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from support.model_configs import MODEL_CONFIGS
 
 ADAMW = TrainConfig(optimizer="adamw")
 LORA = TrainConfig(optimizer="adamw", lora=LoRAConfig())
+ZERO3 = TrainConfig(optimizer="adamw", sharding="zero3")
 PAGE = Path(__file__).parents[2] / "docs" / "processes.md"
 
 SIZES = {
@@ -70,10 +71,9 @@ def test_what_cannot_be_sharded_has_no_shards():
 
 
 def test_with_zero3_the_optimizer_is_on_the_cpu():
-    settings = TrainConfig(optimizer="adamw", sharding="zero3")
-    _, *sharded = by_rank(MODEL_CONFIGS["wide"], settings, count=3, device_type="cuda")
+    _, *sharded = by_rank(MODEL_CONFIGS["wide"], ZERO3, count=3, device_type="cuda")
     [zero3] = {each.model_copy(update={"ranks": (0, 2), "evaluation": 0}) for each in sharded}  # in training, all equal
-    whole = estimate_training_memory(MODEL_CONFIGS["wide"], settings, "cuda")
+    whole = estimate_training_memory(MODEL_CONFIGS["wide"], ZERO3, "cuda")
     assert (zero3.engine, zero3.gradients, zero3.optimizer) == ("ZeRO-3", 0, 0)
     assert zero3.weights == pytest.approx(2 * whole.parameters / 3, rel=0.01)  # bf16
     assert zero3.on_cpu == pytest.approx(20 * whole.parameters / 3, rel=0.01)
@@ -104,11 +104,11 @@ def on_cards(sizes, train=ADAMW, *, count):
 
 
 def gib(count):
-    return f"{count / 2**30:.0f}"
+    return f"{count / 2**30:.{0 if count >= 2**29 else 1}f}"
 
 
 def row(name):
-    """A line of the table in docs/processes.md."""
+    """A line of the first table in docs/processes.md."""
     sizes = SIZES[name]
     [alone], adapters = on_cards(sizes, count=1), on_cards(sizes, LORA, count=8)
     [in_8_bits] = on_cards(sizes, TrainConfig(optimizer="adamw8bit"), count=1)
@@ -118,6 +118,27 @@ def row(name):
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def zero3_row(name):
+    """A line of the table on ZeRO-3."""
+    cells = []
+    for count in (2, 8, 16, 64):
+        _, alike = on_cards(SIZES[name], ZERO3, count=count)  # all ranks
+        cells += [gib(alike.training), gib(alike.on_cpu)]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def assert_in_table(line, header):
+    """The line is below this header on the page, not anywhere."""
+    _, found, rest = PAGE.read_text(encoding="utf-8").partition(header)
+    assert found, header
+    assert line in rest.partition("\n\n")[0].splitlines()
+
+
 @pytest.mark.parametrize("name", ["1B", pytest.param("8B", marks=pytest.mark.slow)])  # larger ones take longer
 def test_the_table_of_the_page(name):
-    assert row(name) in PAGE.read_text(encoding="utf-8")
+    assert_in_table(row(name), "| model | 1 GPU |")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "1B")) for name in SIZES])
+def test_the_table_of_the_page_on_zero3(name):
+    assert_in_table(zero3_row(name), "| model | on 2: GPU |")
