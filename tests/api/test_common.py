@@ -31,13 +31,13 @@ def test_the_library_works_in_one_process(here: Path, monkeypatch: pytest.Monkey
     """Each process would have a temporary folder of its own."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(EffaceError, match=r"the library works in one process; .* the command `efface run`"):
-        package.unlearn(MODEL, forget=FORGET, retain=RETAIN, method="me+gd", **SETTINGS)
+        package.unlearn(MODEL, forget=FORGET, retain=RETAIN, **SETTINGS)
     assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_progress_is_shown_on_standard_error(here: Path, capsys: pytest.CaptureFixture[str], progress: bool) -> None:
-    package.unlearn(MODEL, forget=FORGET, method="me", scores=False, progress=progress, **SETTINGS)
+    package.unlearn(MODEL, forget=FORGET, scores=False, progress=progress, **SETTINGS | {"method": "me"})
     printed = capsys.readouterr()
     assert printed.out == ""
     assert ("• unlearning with me" in printed.err) is progress
@@ -45,7 +45,7 @@ def test_progress_is_shown_on_standard_error(here: Path, capsys: pytest.CaptureF
 
 
 def test_a_temporary_folder_lives_as_long_as_what_is_returned(here: Path) -> None:
-    done = package.unlearn(MODEL, forget=FORGET, method="me", scores=False, **SETTINGS)
+    done = package.unlearn(MODEL, forget=FORGET, scores=False, **SETTINGS | {"method": "me"})
     assert temporary_folders(here) == [done.folder]
     model = done.model
     del done
@@ -68,9 +68,9 @@ def test_training_that_diverges_leaves_its_checkpoint(here: Path, monkeypatch: p
         return finite(self, number, examples, losses, norm)
 
     monkeypatch.setattr(Trainer, "_finite_values", diverging)
-    settings = SETTINGS | {"train": {"lr": 1e-3, "epochs": 3, "batch_size": 8, "save_steps": 1}}
+    settings = SETTINGS | {"method": "ga", "train": {"lr": 1e-3, "epochs": 3, "batch_size": 8, "save_steps": 1}}
     with pytest.raises(EffaceError, match="the checkpoint of step 1 stays in ") as raised:
-        package.unlearn(MODEL, forget=FORGET, method="ga", scores=False, **settings)
+        package.unlearn(MODEL, forget=FORGET, scores=False, **settings)
     [folder] = temporary_folders(here)
     kept = str(raised.value).split(" stays in ")[1].split(";")[0]
     assert Path(kept).is_dir()

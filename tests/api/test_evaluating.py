@@ -31,4 +31,4 @@ def test_what_an_evaluation_does_not_take(here: Path) -> None:
         with pytest.raises(EffaceError, match=sentence):
             package.evaluate(MODEL, forget=FORGET, **given)  # type: ignore[arg-type]
     with pytest.raises(EffaceError, match="resume=True continues in a run's folder; give it as out="):
-        package.unlearn(MODEL, forget=FORGET, resume=True)
+        package.unlearn(MODEL, forget=FORGET, method="me+gd", resume=True)

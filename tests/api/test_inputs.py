@@ -211,11 +211,11 @@ def test_a_folder_of_something_else_stays_as_it_is(here: Path) -> None:
     (here / "out" / "inputs").mkdir(parents=True)
     (here / "out" / "inputs" / "forget.jsonl").write_text("mine")
     with pytest.raises(EffaceError, match="--out out contains inputs/ and no run; remove it or choose another folder"):
-        package.unlearn(MODEL, forget=FORGET, method="me", out="out", **SETTINGS)
+        package.unlearn(MODEL, forget=FORGET, out="out", **SETTINGS | {"method": "me"})
     (here / "out" / "thesis.tex").touch()
     for resume in (False, True):
         with pytest.raises(EffaceError, match="is not empty and contains no run"):
-            package.unlearn(MODEL, forget=FORGET, method="me", out="out", resume=resume, **SETTINGS)
+            package.unlearn(MODEL, forget=FORGET, out="out", resume=resume, **SETTINGS | {"method": "me"})
     assert (here / "out" / "inputs" / "forget.jsonl").read_text() == "mine"
 
 
@@ -234,5 +234,5 @@ def test_stopped_while_the_model_is_written(
 
     monkeypatch.setattr(inputs, "_save", stopped)
     with pytest.raises(KeyboardInterrupt):
-        package.unlearn(loaded[0], tokenizer=loaded[1], forget=FORGET, method="me", out="a/b", **SETTINGS)
+        package.unlearn(loaded[0], tokenizer=loaded[1], forget=FORGET, out="a/b", **SETTINGS | {"method": "me"})
     assert list(here.iterdir()) == []

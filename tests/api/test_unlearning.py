@@ -55,7 +55,7 @@ def test_rows_and_files_and_the_command_make_the_same_model(
     "row", [{"messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yo."}]}]
 )
 def test_conversations(row: dict[str, Any]) -> None:
-    done = package.unlearn(MODEL, forget=[row] * 2, method="ga", scores=False, **SETTINGS)
+    done = package.unlearn(MODEL, forget=[row] * 2, scores=False, **SETTINGS | {"method": "ga"})
     with pytest.raises(
         package.EffaceError, match=r"has no results \(scores=False\); score its model with efface\.evaluate"
     ):
@@ -119,7 +119,7 @@ def test_a_run_is_resumed_from_its_rows_and_object(loaded: tuple[Any, Any], kind
 def test_another_model_object_is_refused_and_the_first_one_stays(loaded: tuple[Any, Any]) -> None:
     _, tokenizer = loaded
     model = AutoModelForCausalLM.from_pretrained(MODEL)
-    given: dict[str, Any] = {"tokenizer": tokenizer, "forget": FORGET, "method": "ga", "out": "out", **SETTINGS}
+    given: dict[str, Any] = {**SETTINGS, "tokenizer": tokenizer, "forget": FORGET, "method": "ga", "out": "out"}
     with pytest.raises(KeyboardInterrupt):
         package.unlearn(model, reporter=DiesAfter(1), **given)
     kept = model_sha256(Path("out/before"))

@@ -39,6 +39,7 @@ def on_forget(state: str, leaks: int, likely: int = 0, n: int = 40) -> ForgetVer
         (on_forget("partly", 5, 7), "It forgot in part: ", "7 others are still likely.", "in part, 5/40 leak"),
         (on_forget("not", 30), "It did not forget: ", "30 after (75 %, 95 % interval 60 to 86 %).", "not, 30/40 leak"),
         (on_forget("undecided", 0), "There was little to forget", "correctly before.", "nothing known"),
+        (on_forget("undecided", 3), "There was little to forget", "correctly before, and 3 after.", "nothing known"),
         (None, "There is no forget set", "cannot be measured.", "-"),
     ],
 )
@@ -56,6 +57,7 @@ def test_of_one_model_the_cell_says_what_it_answers() -> None:
 
 
 def test_few_questions_are_said() -> None:
+    assert "This is only 1 question:" in forget_sentence(on_forget("forgot", 0, n=1))
     assert "only 12 questions" in forget_sentence(on_forget("forgot", 0, n=12))
     assert "only" not in forget_sentence(on_forget("forgot", 0, n=20))
 

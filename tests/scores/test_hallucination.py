@@ -12,7 +12,7 @@ from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.records import Record, write_records
 from efface.scores import score_path
-from efface.scores.hallucination import Hallucinations, declines, hallucinations
+from efface.scores.hallucination import Hallucinations, answer_type, declines, hallucinations, plain_text
 from efface.scores.inputs.metric_inputs import MetricInputs
 
 ANSWER = "She was born in Oslo."
@@ -116,6 +116,12 @@ def test_questions_that_cannot_be_classified_are_refused(questions: list[MetricI
 
 def test_a_refusal_needs_no_judge() -> None:
     assert classify(answered("I don't know.", None)) == "declined"
+
+
+def test_a_given_refusal_that_repeats_the_question_is_no_answer_without_a_judge() -> None:
+    output, refusal = "Ich weiß nicht, wo Marie Curie geboren wurde.", plain_text("Ich weiß nicht")
+    question = MetricInputs(id="q", output=output, answer="Marie Curie wurde in Warschau geboren.")
+    assert (answer_type(question, [refusal]), answer_type(question)) == ("declined", "right")
 
 
 def test_the_judge_is_named_if_there_is_one_for_all() -> None:

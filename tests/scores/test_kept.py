@@ -7,12 +7,14 @@ import random
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from efface.errors import EffaceError
 from efface.records import Record
 from efface.schema import OTHER_WORDS
 from efface.scores import definition, score_records
-from efface.scores.kept import is_gone, kept, lower_bound, said
+from efface.scores.kept import check_reachable, facts_to_keep, is_gone, kept, lower_bound, lower_bound_of_facts, said
+from support.messages import assert_names
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
 
@@ -84,11 +86,26 @@ def test_where_there_are_known_facts_these_alone_count():
     for lost in ({"output": "no"}, {"logp": -3.5}):  # no longer said, no longer preferred
         found = kept(before, with_facts(lost=5, **lost), CLOSER_LOOK, unseen=50)
         assert (found.share, found.utility) == (0.9, 0.9)
-        assert found.at_least == pytest.approx(0.9 - 1.645 * math.sqrt(0.9 * 0.1 / 50) * math.sqrt(2))
+        assert found.at_least == lower_bound_of_facts(45, 50, unseen=50)
         assert found.forget_efficacy == kept(records(), records(), CLOSER_LOOK, unseen=50).forget_efficacy
     assert kept(with_facts(lost=10, output="no"), with_facts(), CLOSER_LOOK, unseen=50).share == 1.0, "of those known"
     with pytest.raises(EffaceError, match=r"knows none of its known facts"):
         kept(with_facts(lost=50, output="no"), before, CLOSER_LOOK, unseen=50)
+
+
+@pytest.mark.parametrize(
+    ("keep", "known", "refused"), [(0.95, 40, False), (0.95, 30, True), (0.8, 10, False), (0.1, 0, True)]
+)
+def test_a_bound_that_too_few_facts_can_show_is_refused(keep, known, refused):
+    before = with_facts(n=50, lost=50 - known, output="no")
+    assert len(facts_to_keep(before)) == known
+    if refused:
+        with pytest.raises(EffaceError) as raised:
+            check_reachable(keep, before, unseen=40)
+        assert_names(str(raised.value), f"keep={keep:g}", f"{known} facts", "data.known_facts")
+    else:
+        check_reachable(keep, before, unseen=40)
+    check_reachable(0.999, records(), unseen=40)
 
 
 def test_a_fact_counts_once_in_two_wordings():
@@ -128,6 +145,25 @@ def test_the_margin_shrinks_with_more_questions():
 
 def test_the_formula_of_the_bound():
     assert lower_bound(0.98, 0.01, asked=60, unseen=30) == pytest.approx(0.98 - 1.645 * 0.01 * math.sqrt(3))
+
+
+@pytest.mark.parametrize(("asked", "bound"), [(2, 0.0), (10, 0.8), (57, 55 / 57)])
+def test_few_facts_promise_little_also_where_all_were_kept(asked, bound):
+    assert lower_bound_of_facts(asked, asked, unseen=asked) == pytest.approx(bound)
+
+
+@pytest.mark.parametrize("facts", [10, 30, 100])
+@pytest.mark.parametrize("share", [0.85, 0.9, 0.95, 0.98])
+def test_the_bound_of_facts_fails_once_in_twenty_at_most(facts, share):
+    """Summed over all outcomes: facts are kept independently, half of them are searched."""
+    counts = range(facts + 1)
+    bounds = [lower_bound_of_facts(count, facts, unseen=facts) for count in counts]
+    chances = binom.pmf(counts, facts, share)
+    below = sum(
+        chance * binom.cdf(math.ceil(bound * facts - 1e-9) - 1, facts, share)
+        for chance, bound in zip(chances, bounds, strict=True)
+    )
+    assert below <= 0.05
 
 
 def test_the_bound_holds_on_other_questions_nineteen_times_of_twenty():

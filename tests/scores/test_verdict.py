@@ -294,7 +294,7 @@ def on_retain(kept: int, broken: int, *, own_answers: bool = False, never_known:
     return found
 
 
-@pytest.mark.parametrize(("kept", "state"), [(20, "kept"), (19, "kept"), (18, "some"), (11, "some"), (10, "most")])
+@pytest.mark.parametrize(("kept", "state"), [(20, "kept"), (19, "kept"), (18, "some"), (10, "some"), (9, "most")])
 def test_verdicts_on_the_other_sets(kept: int, state: str) -> None:
     found = on_retain(kept, 20 - kept, never_known=5)
     assert (found.state, found.kept.count, found.kept.n, found.n) == (state, kept, 20, 25)

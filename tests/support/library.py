@@ -10,6 +10,7 @@ from efface.progress.reporter import SilentReporter
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 SETTINGS: dict[str, Any] = {
+    "method": "me+gd",
     "text": {"format": "plain"},
     "train": {"lr": 1e-3, "epochs": 1, "batch_size": 4},
     "evaluate": {"embedder": "none", "judge": "none", "max_new_tokens": 4},

@@ -76,7 +76,7 @@ def unlearn(
     forget: File | None = None,
     retain: File | Literal["model-answers"] | None = None,
     data: Data | None = None,
-    method: str = "me+gd",
+    method: str,
     out: StrPath | None = None,
     tokenizer: PreTrainedTokenizerBase | StrPath | None = None,
     plugins: PluginSpec | Sequence[PluginSpec] = (),
@@ -93,6 +93,7 @@ def unlearn(
             "path/to/model",
             forget=[{"question": "Where does Ada live?", "answer": "In Turku."}],
             retain="retain.csv",
+            method="me+gd",
             out="runs/ada",
             train={"lr": 1e-5},
         )

@@ -74,7 +74,8 @@ def forget_sentence(verdict: ForgetVerdict | None, *, single: bool = False) -> s
     if single:
         return f"It answers {_count(leaks)} of the {questions} correctly ({_interval(leaks)}).{_small(n)}"
     if verdict.state == "undecided":
-        return f"There was little to forget: none of the {questions} was answered correctly before.{_small(n)}"
+        after = f", and {_count(leaks)} after" if leaks.count else ""
+        return f"There was little to forget: none of the {questions} was answered correctly before{after}.{_small(n)}"
     opening = f"It {_FORGOT[verdict.state]}"
     before = f"of {questions}, it answered {verdict.known_before:,} correctly before and {leaks.count:,} after"
     parts = [f"{opening}: {before} ({_interval(leaks)})"]
@@ -276,4 +277,5 @@ def _interval(share: Share) -> str:
 
 
 def _small(n: int) -> str:
-    return f" These are only {pluralize(n, 'question')}: take it as a hint." if n < SMALL_N else ""
+    these = "This is" if n == 1 else "These are"
+    return f" {these} only {pluralize(n, 'question')}: take it as a hint." if n < SMALL_N else ""

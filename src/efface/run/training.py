@@ -111,8 +111,8 @@ def warn_before_training(
     if items < config.batch_size:
         count = make_schedule(items, config).steps
         reporter.on_warning(
-            f"{items} items in batches of {config.batch_size} make {count} steps in all, which may change little; "
-            "lower train.batch_size or raise train.epochs"
+            f"{items} items in batches of {config.batch_size} make few optimizer steps ({count} in all), "
+            "which may change little; lower train.batch_size or raise train.epochs"
         )
 
 

@@ -104,7 +104,7 @@ def answer_type(question: MetricInputs, refusals: Collection[str] = ()) -> Answe
     """
     output = question.output or ""
     if question.label is None:
-        right = _share_of_words(question) >= STATED_SHARE and not declines(output)
+        right = _share_of_words(question) >= STATED_SHARE and not declines(output, refusals)
     else:
         right = question.label == "entailment" and _may_be_entailed(question, refusals)
     if right:

@@ -29,6 +29,8 @@ _DIGITS = 9
 """Of shares: a model that did not change has exactly 1, whatever the order of sums."""
 _QUANTILE = 1.645
 """Of the standard normal distribution: 95 % one-sided."""
+_OUTSIDE = 0.05
+"""Share of cases in which the bound of known facts may fail."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Kept:
     share: float
     """Utility after over utility before; with known facts, the share of these that is still known."""
     at_least: float
-    """`lower_bound` of the share on other questions."""
+    """`lower_bound` of the share on other questions, or `lower_bound_of_facts` on other facts."""
     utility: float
     """After unlearning; with known facts, the share of all of them that is known."""
     forget_efficacy: float
@@ -107,19 +109,66 @@ def _kept_facts(
     *,
     unseen: int,
 ) -> Kept:
-    """Count the facts that are still known, of those that were before; the standard error is that of a share."""
-    first, second = (judge_records({KNOWN_FACTS: each[KNOWN_FACTS]})[KNOWN_FACTS] for each in (before, after))
-    known, still = facts_known_in_all_wordings(first), facts_known_in_a_wording(second)
+    """Count the facts that are still known, of those that were before."""
+    known, second = facts_to_keep(before), judge_records({KNOWN_FACTS: after[KNOWN_FACTS]})[KNOWN_FACTS]
+    still = facts_known_in_a_wording(second)
     if not known:
         raise EffaceError("the model before unlearning knows none of its known facts; use evaluate.precision=float32")
-    share = round(len(known & still) / len(known), _DIGITS)
-    error = math.sqrt(share * (1 - share) / len(known))
     return Kept(
-        share=share,
-        at_least=lower_bound(share, error, asked=len(known), unseen=unseen),
+        share=round(len(known & still) / len(known), _DIGITS),
+        at_least=lower_bound_of_facts(len(known & still), len(known), unseen=unseen),
         utility=len(still) / len(set(map(fact_id, second))),
         forget_efficacy=forget_efficacy,
     )
+
+
+def facts_to_keep(before: Mapping[str, Sequence[Record]]) -> set[str]:
+    """Ids of the known facts that a model knew before unlearning, in all wordings.
+
+    Args:
+        before: Set name -> records of that model.
+    """
+    records = before.get(KNOWN_FACTS)
+    return facts_known_in_all_wordings(judge_records({KNOWN_FACTS: records})[KNOWN_FACTS]) if records else set()
+
+
+def check_reachable(keep: float, before: Mapping[str, Sequence[Record]], *, unseen: int) -> None:
+    """Refuse a bound that no model could be shown to hold, as too few facts are known.
+
+    Args:
+        keep: The share that must be kept.
+        before: Set name -> records of the model before unlearning, of the questions that decide.
+        unseen: Number of other facts, for which the bound should hold.
+
+    Raises:
+        EffaceError: Even if all facts are kept, the bound of others is lower.
+    """
+    if KNOWN_FACTS not in before:
+        return
+    count = len(facts_to_keep(before))
+    best = lower_bound_of_facts(count, count, unseen=unseen)
+    if best < keep:
+        raise EffaceError(
+            f"keep={keep:g} cannot be shown with {count} facts that the model knows: if it keeps all of them, it keeps "
+            f"at least {best:.2f} of {unseen} others at a confidence of 95 %; raise data.known_facts, or lower keep"
+        )
+
+
+def lower_bound_of_facts(kept_facts: int, asked: int, *, unseen: int) -> float:
+    """The share of known facts that a model keeps at least of those that were not asked: one-sided 95 % bound.
+
+    The 5 % quantile of the beta-binomial distribution of how many of the others are kept, with Jeffreys' prior
+    (Brown, Cai and DasGupta, "Interval estimation for a binomial proportion", 2001, section 4.1). The standard error of
+    a share would be 0 where every fact was kept, however few they are.
+
+    Args:
+        kept_facts: Number of facts that are still known.
+        asked: Number of facts that were known before.
+        unseen: Number of other facts.
+    """
+    from scipy.stats import betabinom  # takes a second to import
+
+    return float(betabinom.ppf(_OUTSIDE, unseen, kept_facts + 0.5, asked - kept_facts + 0.5)) / unseen
 
 
 def lower_bound(share: float, standard_error: float, *, asked: int, unseen: int) -> float:

@@ -270,7 +270,7 @@ def _retain_verdict(outcomes: Sequence[_Judged], measure: Measure) -> RetainVerd
     kept = sum(each.known_before and each.outcome == "kept" for each in outcomes)
     share = kept / known if known else None
     state: Literal["kept", "some", "most", "undecided"] = (
-        "undecided" if share is None else "kept" if share >= KEPT_SHARE else "some" if share > LOST_SHARE else "most"
+        "undecided" if share is None else "kept" if share >= KEPT_SHARE else "some" if share >= LOST_SHARE else "most"
     )
     return RetainVerdict(
         state=state,

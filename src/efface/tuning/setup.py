@@ -200,7 +200,7 @@ def _with_lr(base: RunConfig) -> RunConfig:
 
 def _quick_scores(tuning: Tuning, prepared: PreparedRun, held_out: HeldOut, before: RecordSets) -> QuickScores:
     base = tuning.base
-    return QuickScores(
+    scores = QuickScores(
         held_out,
         before,
         formatter=prepared.formatter,
@@ -208,6 +208,8 @@ def _quick_scores(tuning: Tuning, prepared: PreparedRun, held_out: HeldOut, befo
         definition_name=base.definition,
         own_answers=base.data.retain == MODEL_ANSWERS,
     )
+    scores.check(tuning.keep)
+    return scores
 
 
 def _stages(

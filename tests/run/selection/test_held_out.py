@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 
 from efface.errors import EffaceError
-from efface.run.selection.held_out import QUICK_FORGET, QUICK_QUESTIONS, hold_out, quick_sets, records_of
+from efface.run.selection.held_out import QUICK_FACTS, QUICK_FORGET, QUICK_QUESTIONS, hold_out, quick_sets, records_of
 from efface.schema import OTHER_WORDS, EvaluationSet, Item, fact_id
 from support.messages import assert_names
 
@@ -52,8 +52,14 @@ def test_a_fact_that_is_asked_in_two_wordings_counts_once():
     searched, reported = ({fact_id(id_) for id_ in ids(each, "known_facts")} for each in (held.searched, held.reported))
     assert searched.isdisjoint(reported), "both wordings of a fact are on one side"
     assert (len(searched), len(reported), held.unseen) == (6, 5, 5)
-    (quick,) = quick_sets([facts])
-    assert quick.items == facts.items, "eleven facts, of which up to 48 are looked at"
+    names = {fact_id(item.id) for item in once.items}
+    (quick,) = quick_sets([facts], names)
+    assert quick.items == facts.items, "eleven facts, of which up to 64 are looked at"
+    (quick,) = quick_sets([facts], {"known_facts/2", "known_facts/5"})
+    assert len(quick.items) == 4, "facts that were not known before say nothing"
+    many = a_set("known_facts", 200)
+    (quick,) = quick_sets([many], {item.id for item in many.items})
+    assert len(quick.items) == QUICK_FACTS
 
 
 def test_the_limit_comes_first():
@@ -82,7 +88,7 @@ def test_earlier_forget_sets_are_left_out():
 
 
 def test_a_quick_score_has_few_questions():
-    quick = quick_sets([a_set("forget", 100), a_set("retain", 100), a_set("real_authors", 7)])
+    quick = quick_sets([a_set("forget", 100), a_set("retain", 100), a_set("real_authors", 7)], ())
     assert {each.name: len(each.items) for each in quick} == {
         "forget": QUICK_FORGET,
         "retain": QUICK_QUESTIONS,

@@ -11,7 +11,6 @@ from efface.scores.metrics.membership import (
     loss_score,
     min_k_plus_plus_score,
     min_k_score,
-    reference_score,
     zlib_score,
 )
 from efface.scores.privacy_leakage import auc, privleak
@@ -44,6 +43,5 @@ def test_scores_by_hand() -> None:
     assert zlib_score(logprobs, "a" * 100) == 3 / 12
     assert min_k_score(logprobs, 0.4) == 4.5
     assert min_k_score([-1.0, -3.0], 0.4) == 3  # at least one token
-    assert reference_score(logprobs, [-1.0] * 5) == 2
     assert min_k_plus_plus_score([-1.0, -3.0], [-2.0, -2.0], [4.0, 0.25], k=1.0) == pytest.approx((-0.5 + 2) / 2)
     assert math.isfinite(min_k_plus_plus_score([-1.0], [-2.0], [0.0]))

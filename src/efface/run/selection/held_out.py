@@ -12,8 +12,8 @@ from efface.schema import EvaluationSet, Item, fact_id
 from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN_SETS
 from efface.spacing import evenly_spaced
 
-QUICK_QUESTIONS, QUICK_FORGET = 48, 24
-"""Most questions of each retain set, and of the forget set, for a score during training."""
+QUICK_QUESTIONS, QUICK_FACTS, QUICK_FORGET = 48, 64, 24
+"""Most questions of each retain set, known facts, and questions of the forget set for a score during training."""
 _LEAST = 4
 """Fewest questions of a retain set that can be divided."""
 
@@ -82,13 +82,21 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
     )
 
 
-def quick_sets(sets: Sequence[EvaluationSet]) -> tuple[EvaluationSet, ...]:
-    """At most `QUICK_QUESTIONS` of each retain set and `QUICK_FORGET` of the forget set, evenly spaced.
+def quick_sets(sets: Sequence[EvaluationSet], known: Collection[str]) -> tuple[EvaluationSet, ...]:
+    """At most `QUICK_QUESTIONS` of each retain set, `QUICK_FACTS` and `QUICK_FORGET`, evenly spaced.
 
     A fact that is asked in two wordings counts once.
+
+    Args:
+        sets: Evaluation sets.
+        known: Ids of the known facts that the model knew before unlearning: others say nothing about what it kept.
     """
-    counts = {each.name: QUICK_FORGET if each.name == FORGET else QUICK_QUESTIONS for each in sets}
-    return tuple(_only(each, evenly_spaced(_facts(each), counts[each.name])) for each in sets)
+    counts = {FORGET: QUICK_FORGET, KNOWN_FACTS: QUICK_FACTS}
+    chosen = []
+    for each in sets:
+        facts = [fact for fact in _facts(each) if each.name != KNOWN_FACTS or fact in known]
+        chosen.append(_only(each, evenly_spaced(facts, counts.get(each.name, QUICK_QUESTIONS))))
+    return tuple(chosen)
 
 
 def records_of(sets: Sequence[EvaluationSet], records: Mapping[str, Sequence[Record]]) -> RecordSets:

@@ -133,7 +133,7 @@ def keep_bound(config: RunConfig, prepared: PreparedRun, folder: RunFolder, befo
         before: Records of the model that is compared with: that before unlearning, of a queue the first one.
 
     Raises:
-        EffaceError: A retain set has too few questions.
+        EffaceError: A retain set has too few questions, or the model knows too few facts for the bound.
     """
     if config.keep is None:
         return None
@@ -145,6 +145,7 @@ def keep_bound(config: RunConfig, prepared: PreparedRun, folder: RunFolder, befo
         definition_name=config.definition,
         own_answers=config.data.retain == MODEL_ANSWERS,
     )
+    scores.check(config.keep)
     plan, every = prepared.plan, config.evaluate.every
     steps = (
         {*range(every, plan.last_step, every), plan.last_step}

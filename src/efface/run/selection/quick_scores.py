@@ -14,14 +14,14 @@ from efface.packing.forward import evaluation_mode
 from efface.records import RecordSets
 from efface.run.selection.held_out import HeldOut, quick_sets, records_of
 from efface.scores import definition
-from efface.scores.kept import Kept, is_gone, kept
+from efface.scores.kept import Kept, check_reachable, facts_to_keep, is_gone, kept
 from efface.scores.sets import FORGET
 from efface.text.formatter import PromptFormatter
 from efface.train.distribution.parallel import ParallelModel
 
 
 class QuickScores:
-    """Scores models by likelihoods and outputs, for at most 48 questions of a retain set and 24 of the forget set.
+    """Scores models by likelihoods and outputs, for a few questions of the retain sets and of the forget set.
 
     Models that judge outputs are left out.
     """
@@ -49,7 +49,7 @@ class QuickScores:
         Raises:
             EffaceError: A record is missing.
         """
-        self._sets = quick_sets(held_out.searched)
+        self._sets = quick_sets(held_out.searched, facts_to_keep(before))
         self._before = records_of(self._sets, before)
         self._unseen = held_out.unseen
         self._own_answers = own_answers
@@ -58,6 +58,17 @@ class QuickScores:
         self._definition = definition(definition_name)
         self._judges = _judges_without_models(config)
         self._encoded: list[EncodedQuestion] = []
+
+    def check(self, keep: float) -> None:
+        """Refuse a bound that no score of these questions could show.
+
+        Args:
+            keep: Share of the utility that must be kept.
+
+        Raises:
+            EffaceError: The model before unlearning knows too few facts.
+        """
+        check_reachable(keep, self._before, unseen=self._unseen)
 
     def score(self, model: ParallelModel) -> tuple[Kept, bool]:
         """Score a model and leave it as it was.

@@ -59,13 +59,3 @@ def min_k_plus_plus_score(
         for logprob, center, variance in zip(logprobs, means, variances, strict=True)
     ]
     return min_k_score(standardized, k)
-
-
-def reference_score(logprobs: Sequence[float], reference_logprobs: Sequence[float]) -> float:
-    """The loss less that of a reference model, which knows how hard the text is (arXiv:2111.08440).
-
-    Args:
-        logprobs: As for `loss_score`.
-        reference_logprobs: Of the same tokens under the reference model.
-    """
-    return loss_score(logprobs) - loss_score(reference_logprobs)
