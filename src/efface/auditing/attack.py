@@ -36,7 +36,7 @@ class Fact:
 
     @property
     def id(self) -> str:
-        """Of the item."""
+        """The id of the item."""
         return self.item.id
 
     @property
@@ -214,15 +214,38 @@ class Attack(ABC):
     """Whether its hits count in the headline; `counts` decides about a single row."""
 
     def units(self, level: Level) -> list[Unit]:  # noqa: ARG002
-        """The variants and seeds of a level, the most important first: time limits cut from the end."""
+        """The parts that the attack is run in.
+
+        Args:
+            level: Of the audit.
+
+        Returns:
+            Variants and seeds, the most important first: time limits cut from the end.
+        """
         return [Unit("plain")]
 
     def leaves_out(self, level: Level) -> str | None:  # noqa: ARG002
-        """What the attack does not do at a level that it does at `full`, for the results; None for nothing."""
+        """What the attack does at `full` and not at this level, as a phrase for the results.
+
+        Args:
+            level: Of the audit.
+
+        Returns:
+            The phrase; None where nothing is left out.
+        """
         return None
 
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:  # noqa: ARG002
-        """Tokens of one unit on one model."""
+        """How many tokens one unit takes on one model, so that its time can be predicted.
+
+        Args:
+            facts: What `run` will get.
+            unit: One of `units`.
+            context: Everything else.
+
+        Returns:
+            The tokens; by default, one output for each fact.
+        """
         return Cost(decoded=len(facts) * context.max_new_tokens)
 
     @abstractmethod
@@ -241,7 +264,11 @@ class Attack(ABC):
         """
 
     def counts(self, row: Row) -> bool:  # noqa: ARG002
-        """Whether a row's hit counts in the headline."""
+        """Whether a row's hit counts in the headline.
+
+        Args:
+            row: Of this attack.
+        """
         return self.in_union
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:  # noqa: ARG002
@@ -255,7 +282,18 @@ class Attack(ABC):
     def rows_of_prompts(
         self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context, prompts: Sequence[Prompt]
     ) -> list[Row]:
-        """Ask one prompt for each fact and judge the outputs: all of `run` for most attacks that ask."""
+        """Ask one prompt for each fact and judge the outputs: all of `run` for most attacks that ask.
+
+        Args:
+            subject: The model.
+            facts: What to bring back.
+            unit: The unit that is run.
+            context: Everything else.
+            prompts: One for each fact.
+
+        Returns:
+            One row for each fact.
+        """
         outputs = subject.answer(prompts, max_new_tokens=context.max_new_tokens)
         shown = [text_of(prompt) for prompt in prompts]
         return self.rows_of_outputs(facts, unit, context, outputs=outputs, shown=shown)
@@ -271,7 +309,20 @@ class Attack(ABC):
         targets: Sequence[str] | None = None,
         numbers: Sequence[Mapping[str, float]] | None = None,
     ) -> list[Row]:
-        """Judge one output of each fact; the arguments are those of `Rule.judge`, and numbers of each row."""
+        """Judge one output of each fact.
+
+        Args:
+            facts: What to bring back.
+            unit: The unit that is run.
+            context: Its rule judges.
+            outputs: One for each fact, without words that the attack forced.
+            shown: For each fact, all text that the attack gave besides the output.
+            targets: What an output is compared with where that is not the whole answer.
+            numbers: Numbers of each fact, by name; None for none.
+
+        Returns:
+            One row for each fact.
+        """
         verdicts = context.rule.judge(facts, outputs, shown, targets)
         return [
             Row(
@@ -289,19 +340,37 @@ class Attack(ABC):
         ]
 
     def rows_of_numbers(self, ids: Sequence[str], unit: Unit, numbers: Sequence[Mapping[str, float]]) -> list[Row]:
-        """Rows without outputs: the numbers of each fact, by its id."""
+        """Rows of an attack that makes numbers in place of outputs.
+
+        Args:
+            ids: Of the facts.
+            unit: The unit that is run.
+            numbers: Numbers of each fact, by name.
+
+        Returns:
+            One row for each fact, none of which is a hit.
+        """
         return [
             Row(attack=self.name, variant=unit.variant, seed=unit.seed, fact=id_, hit=None, numbers=dict(each))
             for id_, each in zip(ids, numbers, strict=True)
         ]
 
     def dropped(self, fact: Fact, unit: Unit) -> Row:
-        """The row of a fact that this attack cannot be tried on without saying it."""
+        """The row of a fact that this attack cannot be tried on without saying it.
+
+        Args:
+            fact: The fact.
+            unit: The unit that is run.
+        """
         return Row(
             attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact.id, hit=None, echo=True, shown=(fact.id,)
         )
 
 
 def text_of(prompt: Prompt) -> str:
-    """All text that a prompt shows to the model."""
+    """All text that a prompt shows to the model.
+
+    Args:
+        prompt: With earlier turns, if there are any.
+    """
     return "\n".join([*(turn.content for turn in prompt.history), prompt.question])
