@@ -36,10 +36,12 @@ def test_differences_are_named_the_worst_first():
 
 
 def test_values_of_results_without_times():
-    assert dict(leaves({"a": [1, {"b": 2.5}], "seconds": 3, "c": None}, "r")) == {
+    assert dict(leaves({"a": [1, {"b": 2.5}], "seconds": 3, "c": None, "d": (0.5, 1.0)}, "r")) == {
         "r.a.0": 1,
         "r.a.1.b": 2.5,
         "r.c": None,
+        "r.d.0": 0.5,
+        "r.d.1": 1.0,
     }
 
 

@@ -18,6 +18,7 @@ from efface.files.sums import file_sum
 from efface.progress.reporter import SilentReporter
 from efface.run.pipeline import run as run_pipeline
 from efface.run.pipeline import unlearn
+from support.audit_results import results as audit_results
 from support.messages import assert_names
 from support.runs import Told
 
@@ -96,6 +97,19 @@ def test_numbers_that_differ_are_named_with_their_digits(run, efface):
     assert (run.parent / "other" / "results.json").is_file()
 
 
+def test_an_audit_is_not_repeated(run, efface):
+    change_results(run, lambda results: {**results, "audit": audit_results().model_dump(mode="json")})
+    ran = efface("reproduce", str(run), "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["numbers"]["different"] == []
+
+
+def test_damaged_numbers_are_refused_before_anything_runs(run, tmp_path, refused):
+    change_results(run, lambda results: {"definition": results["definition"]})
+    assert_names(refused("reproduce", str(run), "--out", str(tmp_path / "again")), "results.json", "damaged")
+    assert not (tmp_path / "again").exists()
+
+
 def test_the_manifest_of_a_run_answers_reviews(run, source):
     manifest = Manifest.model_validate_json((run / "manifest.json").read_bytes())
     assert manifest.splits == {"forget": 3, "retain": 3, "evaluation/forget": 3, "evaluation/retain": 3}
@@ -160,6 +174,15 @@ def as_evaluation(run):
     (run / "scores.json").write_text("{}")
 
 
+def as_search(run):
+    (run / "search").mkdir()
+    (run / "search" / "tune.json").write_text("{}")
+
+
+def as_purged_search(run):
+    (run / "best.yaml").write_text((run / "config.yaml").read_text())
+
+
 def as_finetuned(run):
     (run / "config.yaml").write_text("model: mine\n")
 
@@ -184,6 +207,8 @@ def as_nothing(run):
         (as_sweep, "a sweep"),
         (as_queue, "queue"),
         (as_evaluation, "evaluation"),
+        (as_search, "best.yaml"),
+        (as_purged_search, "best.yaml"),
         (as_finetuned, "fine-tuned"),
         (as_unfinished, "--resume"),
         (as_unlearned_and_purged, "neither results"),

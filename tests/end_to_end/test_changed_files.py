@@ -83,9 +83,18 @@ def add_record(folder):
     return shutil.copy(folder.records("after") / "forget.jsonl", folder.records("after") / "real_authors.jsonl")
 
 
+def damage_manifest(folder):
+    edit_record(folder)
+    folder.manifest.write_text("[]")
+    return folder.manifest
+
+
 @pytest.mark.parametrize(
     ("command", "change"),
     [
+        ("score", damage_manifest),
+        ("report", damage_manifest),
+        ("leaderboard", damage_manifest),
         ("score", edit_record),
         ("report", edit_record),
         ("leaderboard", edit_record),

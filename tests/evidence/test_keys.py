@@ -56,7 +56,8 @@ def test_no_key_is_replaced_or_in_a_run(tmp_path):
 
 def test_what_is_no_key(tmp_path):
     path = tmp_path / "k"
-    refused(lambda: read_text_key(path), str(path), "key of the texts")
+    refused(lambda: read_text_key(path), str(path), "no key of the texts")
+    refused(lambda: read_signing_key(path), str(path), "no signing key", f"efface record key --signing-key {path}")
     for content in (b"", b"zz", b"00" * 31, b"\xff", b"0" * 100_000):
         path.write_bytes(content)
         path.chmod(0o600)

@@ -11,6 +11,7 @@ import socket
 import pytest
 
 from efface.errors import EffaceError
+from efface.evidence.keys import read_signing_key
 from efface.evidence.record import make_record, verify_record
 from efface.evidence.statement import ACTIONS
 from efface.files.sums import file_sum
@@ -146,6 +147,25 @@ def test_a_purged_run_and_a_model_before_that_is_gone(make, run, work):
     assert [each["action"] for each in found["open_actions"] if each["done"]] == ["run-texts"]
     assert found["model_before"]["files"] is None
     assert len(found["model_before"]["sha256"]) == 64
+
+
+def test_a_signing_key_is_made_with_a_record_and_not_without(run, work):
+    place = work / "keys" / "signing.pem"
+
+    def make():
+        out, key = work / "r.json", work / "r.json.key"
+        return make_record(run, out, signing_key=place, make_signing_key=True, key_file=key)
+
+    (work / ".r.json.partial").mkdir()  # so that the record cannot be written
+    with pytest.raises(EffaceError):
+        make()
+    assert not place.exists()
+    assert not (work / "r.json.key").exists()
+    (work / ".r.json.partial").rmdir()
+    statement = make()
+    assert read_signing_key(place).public_key.keyid == statement.predicate.signer.key_id
+    (work / "r.json").unlink()
+    assert make().predicate.signer == statement.predicate.signer
 
 
 def test_what_no_record_is_made_of(make, run, work, tmp_path, signing_key):

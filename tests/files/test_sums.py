@@ -114,9 +114,7 @@ def test_while_a_file_is_replaced_both_contents_are_accepted(run):
         check_file(run / "results.json")
 
 
-@pytest.mark.parametrize(
-    "manifest", [None, "", "[]", "[" * 5000, "{}", '{"files": null}', '{"files": 3}', '{"files": {"results.json": 1}}']
-)
+@pytest.mark.parametrize("manifest", [None, "{}", '{"files": null}', '{"data": {}, "writing": {}}'])
 def test_nothing_is_known_without_sums(run, manifest):
     """No run, or one of an earlier version."""
     (run / "manifest.json").unlink()
@@ -127,6 +125,26 @@ def test_nothing_is_known_without_sums(run, manifest):
         (run / name).write_text("other")
         check_file(run / name)
     check_folder(run / "model")
+
+
+DAMAGED = ["", "[]", "null", "{", "[" * 5000, '{"files": "x"}', '{"files": {"results.json": 1}}', '{"files": []}']
+
+
+@pytest.mark.parametrize("manifest", [*DAMAGED, '{"files": {}, "writing": "x"}'])
+def test_a_damaged_manifest_does_not_switch_the_checks_off(run, manifest):
+    (run / "manifest.json").write_text(manifest)
+    for name in FILES:
+        for check in (check_file, read_checked):
+            with pytest.raises(ChangedFileError) as raised:
+                check(run / name)
+            assert_names(str(raised.value), str(run / "manifest.json"), "damaged", "restore")
+    checkpoint = run / "checkpoints" / "step-000002"
+    checkpoint.mkdir(parents=True)
+    for check, folder in ((check_folder, run / "model"), (checkpoint_problem, checkpoint), (read_sums, run)):
+        with pytest.raises(ChangedFileError):
+            check(folder)
+    (run / "report.html").write_text("of which a manifest has no sum")
+    check_file(run / "report.html")
 
 
 def test_other_files_in_a_run_s_folder_are_not_checked(run):

@@ -26,6 +26,14 @@ def test_the_sentence_has_counts_intervals_control_and_the_strongest_attack() ->
         assert part in sentence
 
 
+def test_what_the_interval_of_the_excess_takes_as_independent() -> None:
+    excess = results().excess
+    assert excess is not None
+    assert "12 to 41, questions taken as independent" in headline(results())
+    by_subject = excess.model_copy(update={"by_subject": True})
+    assert "12 to 41, subjects taken as independent" in headline(results(excess=by_subject))
+
+
 def test_none_is_never_said_without_its_bound() -> None:
     assert [round(100 * bound_of_none(n), 1) for n in (10, 20, 40, 100, 400)] == [25.9, 13.9, 7.2, 3.0, 0.7]
     assert "7.2 %" in count_of(0, 40)

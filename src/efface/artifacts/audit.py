@@ -39,9 +39,10 @@ class AuditExcess(FrozenModel):
 
     value: float
     interval: Interval
-    """By paired bootstrap of facts, or of subjects."""
+    """Newcombe's for paired proportions, or by paired bootstrap of subjects. In earlier versions by bootstrap of facts,
+    too, which has no width where no fact differs."""
     by_subject: bool
-    """Whether subjects were resampled, of which there are at least 10."""
+    """Whether the interval takes subjects, of which there are at least 10, as independent, not facts."""
 
 
 class AuditControl(FrozenModel):

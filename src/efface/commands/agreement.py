@@ -74,14 +74,14 @@ def leaves(value: Any, name: str) -> Iterator[tuple[str, Value]]:
     """The values in nested JSON, with dotted names; without times.
 
     Args:
-        value: Parsed JSON.
+        value: Parsed JSON, or what is written as JSON: a tuple is a list.
         name: Its name.
     """
     if isinstance(value, dict):
         for key, each in value.items():
             if key not in _NOT_COMPARED:
                 yield from leaves(each, f"{name}.{key}")
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for index, each in enumerate(value):
             yield from leaves(each, f"{name}.{index}")
     else:

@@ -14,7 +14,7 @@ from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
-from efface.files.folders import QueuePaths, RunPaths, SweepPaths
+from efface.files.folders import QueuePaths, RunPaths, SweepPaths, TunePaths
 from efface.files.sums import file_sum
 from efface.frozen import FrozenModel
 from efface.progress.quiet_libraries import quiet_libraries
@@ -55,7 +55,7 @@ class Reproduction(FrozenModel):
     """Whether all numbers and files are the same."""
     checks: tuple[Check, ...]
     numbers: Agreement
-    """Of results.json, and of each step of training."""
+    """Of results.json, without an audit, and of each step of training."""
     same_files: tuple[str, ...]
     """Weights and records with the same bytes."""
     different_files: tuple[str, ...]
@@ -72,11 +72,12 @@ def reproduce(run: Path, out: Path, *, data_dir: Path | None, reporter: Reporter
         reporter: Gets stages, steps, progress and warnings.
 
     Raises:
-        EffaceError: It is no such run, or its settings, data or model are no longer those of its manifest: nothing is
-            written then. Or the run fails.
+        EffaceError: It is no such run, its results are damaged, or its settings, data or model are no longer those of
+            its manifest: nothing is written then. Or the run fails.
     """
     folder, reporter = RunFolder(run), OnceReporter(reporter)
     config, manifest = _read_run(folder)
+    recorded = _numbers(folder)
     checks = check_run(folder, config, manifest, out, data_dir=data_dir, reporter=reporter)
     _refuse_another_run(run, checks)
     for check in checks:
@@ -85,7 +86,7 @@ def reproduce(run: Path, out: Path, *, data_dir: Path | None, reporter: Reporter
     repeat = run_pipeline if folder.results.is_file() else unlearn
     repeat(config, out, data_dir=data_dir, reporter=reporter)
     again = RunFolder(out)
-    return _compare(folder, manifest, again, again.read_manifest() or manifest, checks)
+    return _compare(folder, manifest, again, checks, compare(recorded, _numbers(again)))
 
 
 def check_run(
@@ -156,6 +157,12 @@ def _read_run(folder: RunFolder) -> tuple[RunConfig, Manifest]:
     root = folder.root
     if not root.is_dir():
         raise EffaceError(f"there is no folder {root}; give that of a finished run")
+    tune = TunePaths(root)
+    if tune.best.is_file() or tune.search_settings.is_file():
+        raise EffaceError(
+            f"{root} is a search of efface tune, which scores a part of the questions; run {tune.best} with efface "
+            "run, and give the folder of that run"
+        )
     if (kind := _other_kind(root)) is not None:
         raise EffaceError(
             f"{root} is {kind}; efface reproduce repeats single runs of efface run or efface unlearn: give the folder "
@@ -202,10 +209,9 @@ def _refuse_another_run(run: Path, checks: tuple[Check, ...]) -> None:
 
 
 def _compare(
-    folder: RunFolder, manifest: Manifest, again: RunFolder, now: Manifest, checks: tuple[Check, ...]
+    folder: RunFolder, manifest: Manifest, again: RunFolder, checks: tuple[Check, ...], numbers: Agreement
 ) -> Reproduction:
-    numbers = compare(_numbers(folder), _numbers(again))
-    one, other = _compared_files(manifest), _compared_files(now)
+    one, other = _compared_files(manifest), _compared_files(again.read_manifest() or manifest)
     common = sorted(one.keys() & other.keys())
     different = tuple(name for name in common if one[name] != other[name])
     return Reproduction(
@@ -220,7 +226,10 @@ def _compare(
 
 
 def _numbers(folder: RunFolder) -> dict[str, Value]:
+    """Of results.json, without an audit, which a run does not repeat, and of every step."""
     results = folder.read_results()
+    if results is not None:
+        results = results.model_copy(update={"audit": None})
     scores = {} if results is None else dict(leaves(results.to_json(), "results"))
     return {**scores, **read_steps(folder.metrics)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,14 @@ def read_signing_key(path: Path) -> CryptoSigner:
     """Read an Ed25519 key, in PEM (PKCS 8) without a password.
 
     Raises:
-        EffaceError: The file cannot be read, others can read it, or it has no such key.
+        EffaceError: The file is missing or cannot be read, others can read it, or it has no such key.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.signer import CryptoSigner
 
-    content = _read_secret(path, "signing key")
+    make = f"make it: efface record key --signing-key {shlex.quote(str(path))}"
+    content = _read_secret(path, "signing key", if_missing=make)
     try:
         key = load_pem_private_key(content, None)
     except (ValueError, TypeError) as error:
@@ -54,11 +56,29 @@ def make_signing_key(path: Path) -> CryptoSigner:
     Raises:
         EffaceError: The file exists, is in a run's folder or cannot be written.
     """
+    signer = new_signing_key()
+    write_signing_key(path, signer)
+    return signer
+
+
+def new_signing_key() -> CryptoSigner:
+    """A random Ed25519 key, which is in no file yet."""
     from securesystemslib.signer import CryptoSigner
 
-    signer = CryptoSigner.generate_ed25519()
+    return CryptoSigner.generate_ed25519()
+
+
+def write_signing_key(path: Path, signer: CryptoSigner) -> None:
+    """Write a signing key to a new file that only its owner can read.
+
+    Args:
+        path: The file. Missing parent folders are created.
+        signer: As `new_signing_key` returns it.
+
+    Raises:
+        EffaceError: The file exists, is in a run's folder or cannot be written.
+    """
     _write_secret(path, signer.private_bytes)
-    return signer
 
 
 def public_pem(key: SSlibKey) -> str:
@@ -154,12 +174,14 @@ def _write_secret(path: Path, content: bytes) -> None:
         raise EffaceError(f"cannot write {path}: {error.strerror}; give another file") from error
 
 
-def _read_secret(path: Path, what: str) -> bytes:
+def _read_secret(path: Path, what: str, *, if_missing: str = "give the file of one") -> bytes:
     check_outside_runs(path)
     try:
         with open_regular(path) as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_MAX_FILE + 1)
+    except FileNotFoundError as error:
+        raise EffaceError(f"there is no {what} {path}; {if_missing}") from error
     except OSError as error:
         raise EffaceError(f"cannot read the {what} {path}: {error.strerror}; give the file of one") from error
     if os.name == "posix" and mode & 0o077:

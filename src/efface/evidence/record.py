@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +26,13 @@ from efface.evidence.collect import (
 from efface.evidence.envelope import open_envelope, read_envelope, seal
 from efface.evidence.keys import (
     check_outside_runs,
+    new_signing_key,
     new_text_key,
     parse_public_key,
     public_pem,
     read_signing_key,
     read_text_key,
+    write_signing_key,
     write_text_key,
 )
 from efface.evidence.statement import (
@@ -82,6 +85,7 @@ def make_record(
     out: Path,
     *,
     signing_key: Path,
+    make_signing_key: bool = False,
     key_file: Path,
     request_id: str | None = None,
     previous: Path | None = None,
@@ -93,6 +97,7 @@ def make_record(
         path: The folder of a run or of a request; of a queue, its last finished request is meant.
         out: The record's file, which must not exist.
         signing_key: The file of the signing key.
+        make_signing_key: Whether a missing signing key is made, once everything else was accepted.
         key_file: The file of the key of the texts; it is made if it does not exist.
         request_id: The request's id, such as the number of a ticket; by default it follows from its texts and the key.
         previous: The record of the request before, in a queue.
@@ -109,7 +114,8 @@ def make_record(
         raise EffaceError(f"{out} exists already; a record is never replaced, so give another --out")
     check_outside_runs(key_file)
     run = read_finished_run(path)
-    signer = read_signing_key(signing_key)
+    is_new_signer = make_signing_key and not signing_key.exists()
+    signer = new_signing_key() if is_new_signer else read_signing_key(signing_key)
     before = None if previous is None else _previous(previous, run)
     sources, items = load_items(run.data)
     check_data(run, sources)
@@ -118,9 +124,15 @@ def make_record(
     texts = Texts(items=len(items), root=texts_root(items, key), key_id=key_id(key), read_as=how_read(run.data))
     statement = _statement(run, texts, signer, request_id=request_id, previous=before, done=done)
     content = seal(statement, signer)
-    if is_new:
-        write_text_key(key_file, key)
-    write_text(out, content.decode())
+    with ExitStack() as undo:  # without the record, its keys would be of no use
+        if is_new:
+            write_text_key(key_file, key)
+            undo.callback(key_file.unlink)
+        if is_new_signer:
+            write_signing_key(signing_key, signer)
+            undo.callback(signing_key.unlink)
+        write_text(out, content.decode())
+        undo.pop_all()
     return statement
 
 

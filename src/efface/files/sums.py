@@ -30,7 +30,7 @@ _DEPTH = 5
 
 
 class ChangedFileError(EffaceError):
-    """A file is not the one that the run wrote."""
+    """A file is not the one that the run wrote, or nothing tells, as the manifest is damaged."""
 
 
 def file_sum(path: Path) -> str:
@@ -95,6 +95,9 @@ def checkpoint_problem(folder: Path, found: Mapping[str, str] | None = None) -> 
     Returns:
         That a file differs from its sum, is missing or additional, or that the run did not write it; None if all is
         well.
+
+    Raises:
+        ChangedFileError: The manifest of its run is damaged.
     """
     file = folder / SUMS_FILE
     problem = _file_problem(file)
@@ -122,12 +125,18 @@ def read_sums(root: Path) -> dict[str, set[str]] | None:
     Returns:
         Path in the folder -> its sum, or two while the file is replaced; None where there is no manifest, or one of an
         earlier version without sums.
+
+    Raises:
+        ChangedFileError: The manifest is damaged, so that nothing can be checked.
     """
+    path = root / MANIFEST
     try:
-        manifest = parse_json(read_bytes(root / MANIFEST, MAX_JSON, _REMEDY))
-    except (OSError, ValueError):
+        manifest = parse_json(read_bytes(path, MAX_JSON, _REMEDY))
+        files, writing = _mapping(manifest, "files"), _mapping(manifest, "writing") or {}
+    except FileNotFoundError:
         return None
-    files, writing = _mapping(manifest, "files"), _mapping(manifest, "writing") or {}
+    except (OSError, ValueError) as error:
+        raise ChangedFileError(f"{path} is damaged; restore it from a copy") from error
     if files is None:
         return None
     return {name: {each[name] for each in (files, writing) if name in each} for name in {**files, **writing}}
@@ -140,7 +149,7 @@ def read_checked(path: Path) -> bytes:
         path: The file.
 
     Raises:
-        ChangedFileError: Its sum is not the one in the run's manifest.
+        ChangedFileError: Its sum is not the one in the run's manifest, or that is damaged.
     """
     content = read_bytes(path, MAX_JSON, _REMEDY)
     if problem := _file_problem(path, content):
@@ -155,7 +164,7 @@ def check_file(path: Path) -> None:
         path: The file.
 
     Raises:
-        ChangedFileError: Its sum is not the one in the run's manifest.
+        ChangedFileError: Its sum is not the one in the run's manifest, or that is damaged.
     """
     if problem := _file_problem(path):
         raise ChangedFileError(f"{problem}; {_REMEDY}")
@@ -169,7 +178,7 @@ def check_folder(folder: Path, found: Mapping[str, str] | None = None) -> None:
         found: Sums of those of its files that matter; by default all files are read.
 
     Raises:
-        ChangedFileError: A file differs or is missing, or the run did not write it.
+        ChangedFileError: A file differs or is missing, the run did not write it, or its manifest is damaged.
     """
     known = _manifest_of(folder)
     if known is None:
@@ -224,5 +233,10 @@ def _differences(folder: Path, expected: Mapping[str, set[str]], found: Mapping[
 
 
 def _mapping(manifest: Any, key: str) -> dict[str, str] | None:
-    value = manifest.get(key) if isinstance(manifest, dict) else None
-    return value if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()) else None
+    """A part of a manifest; None where it has none. Raises `ValueError` where it is no mapping of names to sums."""
+    if not isinstance(manifest, dict):
+        raise ValueError("the manifest is no object")
+    value = manifest.get(key)
+    if value is None or (isinstance(value, dict) and all(isinstance(each, str) for each in value.values())):
+        return value
+    raise ValueError(f"{key} has no sums")

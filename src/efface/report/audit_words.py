@@ -96,9 +96,9 @@ def _compared(results: AuditResults) -> str:
         return f"There is no control that never saw them, so guesses are not subtracted{by_chance}."
     what = "a model that never saw them" if control.kind == "given" else "the base model, which never saw them"
     low, high = (100 * each for each in excess.interval)
-    resampled = "subjects" if excess.by_subject else "questions, taken as independent"
-    interval = f"{low:.0f} to {high:.0f}, bootstrap of {resampled}"
-    if low == high:
+    independent = "subjects" if excess.by_subject else "questions"
+    interval = f"{low:.0f} to {high:.0f}, {independent} taken as independent"
+    if low == high:  # of an earlier version
         interval = f"{'every' if excess.value else 'no'} fact differs"
     return f"From {what}: {count_of(control.k, found.n)}. Excess {100 * excess.value:.0f} points ({interval})."
 

@@ -12,6 +12,7 @@ from efface.auditing.measures.statistics import (
     adjusted_p_values,
     excess,
     leak_at_k,
+    paired_interval,
     rate_interval,
 )
 
@@ -42,12 +43,62 @@ def test_the_excess_is_within_its_interval_and_changes_sign_with_the_models(pair
     assert (one.value, one.low) == pytest.approx((-other.value, -other.high))
 
 
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ((59, 6, 16, 80), -0.1186, -0.0046),  # Fagerland, Lydersen and Laake (2017), chapter 8: Cavo et al. (2012)
+        ((0, 0, 0, 20), -0.1611, 0.1611),  # by hand: z^2 / (20 + z^2)
+        ((0, 20, 0, 0), 1 - 0.1611 * 2**0.5, 1),
+    ],
+)
+def test_the_paired_interval_is_newcombes(counts: tuple[int, int, int, int], low: float, high: float) -> None:
+    assert paired_interval(*counts) == pytest.approx((low, high), abs=5e-5)
+    both, first, second, neither = counts
+    assert paired_interval(both, second, first, neither) == pytest.approx((-high, -low), abs=5e-5)
+
+
+@given(st.tuples(*[st.integers(0, 15)] * 4).filter(lambda counts: sum(counts) > 0))
+def test_the_paired_interval_by_its_formula(counts: tuple[int, int, int, int]) -> None:
+    both, first, second, neither = counts
+    n, p, q = sum(counts), (both + first) / sum(counts), (both + second) / sum(counts)
+    of_first, of_second = (
+        stats.binomtest(each, n).proportion_ci(0.95, "wilson") for each in (both + first, both + second)
+    )
+    margins = (both + first) * (second + neither) * (both + second) * (first + neither)
+    product = both * neither - first * second
+    corrected = product if product < 0 else max(product - n / 2, 0)
+    phi = corrected / margins**0.5 if margins else 0
+    down, up = p - of_first.low, of_second.high - q
+    assert paired_interval(*counts)[0] == pytest.approx(p - q - (down**2 - 2 * phi * down * up + up**2) ** 0.5)
+    up, down = of_first.high - p, q - of_second.low
+    assert paired_interval(*counts)[1] == pytest.approx(p - q + (down**2 - 2 * phi * down * up + up**2) ** 0.5)
+
+
+@pytest.mark.parametrize("hits", [0, 1, 10, 20])
+@pytest.mark.parametrize("subjects", [None, [number // 2 for number in range(20)]])
+def test_no_difference_in_a_few_facts_is_not_known_exactly(hits: int, subjects: list[int] | None) -> None:
+    same = [number < hits for number in range(20)]
+    found = excess(same, same, subjects)
+    assert found.value == 0
+    assert found.high == pytest.approx(-found.low)
+    assert found.high > 0.08
+    if subjects is not None:
+        assert found.by_subject
+        assert found.high > 1.3 * excess(same, same).high  # ten subjects say less than 20 facts
+
+
+def test_every_fact_differs() -> None:
+    found = excess([True] * 20, [False] * 20, [number // 2 for number in range(20)])
+    assert (found.value, found.high) == (1, 1)
+    assert found.low < 0.65
+
+
 def test_the_excess_is_paired() -> None:
     hits = [True, False] * 20
-    assert excess(hits, hits).high == 0  # unpaired, two rates of one half would differ by up to 0.2
+    assert excess(hits, hits).high < 0.05  # unpaired, two rates of one half would differ by up to 0.2
     shifted = excess([True] * 30 + [False] * 10, [True] * 20 + [False] * 20)
     assert shifted.value == 0.25
-    assert (shifted.low, shifted.high) == pytest.approx((0.125, 0.4), abs=0.03)
+    assert (shifted.low, shifted.high) == pytest.approx(paired_interval(20, 10, 0, 10))
 
 
 def test_subjects_are_resampled_where_there_are_ten() -> None:

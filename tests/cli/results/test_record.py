@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
 
+from efface.commands.purge import purge
 from efface.evidence import statement
 from support.evidence import run, signing_key, work, write_run  # noqa: F401
 from support.messages import assert_names
@@ -65,11 +67,45 @@ def test_exit_codes(run, work, efface, tmp_path):  # noqa: F811
     assert efface("record", "verify", str(out)).returncode == 2
 
 
-def test_no_key_is_made_for_what_is_no_run(efface, tmp_path):
-    ran = efface("record", "make", str(tmp_path / "missing"), "--out", str(tmp_path / "r.json"))
+def no_run(root):
+    shutil.rmtree(root)
+
+
+def purged(root):
+    purge(root)
+
+
+def damaged_steps(root):
+    (root / "metrics.jsonl").write_text('{"step": 1\n')
+
+
+def out_exists(root):
+    (root.parents[1] / "r.json").write_text("{}")
+
+
+def out_cannot_be_written(root):
+    (root.parents[1] / ".r.json.partial").mkdir()
+
+
+@pytest.mark.parametrize("change", [no_run, purged, damaged_steps, out_exists, out_cannot_be_written])
+def test_no_key_is_made_for_a_record_that_is_refused(run, work, efface, tmp_path, change):  # noqa: F811
+    change(run)
+    ran = efface("record", "make", str(run), "--out", str(work / "r.json"))
     assert ran.returncode == 2
-    assert_names(ran.stderr, str(tmp_path / "missing"), "finished run")
-    assert not (tmp_path / "settings").exists()
+    assert "made the signing key" not in ran.stderr
+    assert not list((tmp_path / "settings").rglob("*.pem"))
+    assert not (work / "r.json.key").exists()
+
+
+def test_a_signing_key_that_is_not_there(run, work, efface, tmp_path, monkeypatch):  # noqa: F811
+    place = tmp_path / "keys" / "mine.pem"
+    monkeypatch.setenv("EFFACE_SIGNING_KEY", str(place))
+    make = ["record", "make", str(run), "--out", str(work / "r.json")]
+    ran = efface(*make)
+    assert ran.returncode == 2
+    assert_names(ran.stderr, str(place), f"efface record key --signing-key {place}")
+    assert efface("record", "key", "--signing-key", str(place)).returncode == 0
+    assert efface(*make).returncode == 0
 
 
 @pytest.mark.parametrize("missing", ["rfc8785", "securesystemslib", "cryptography"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ Array = NDArray[np.float64]
 DRAWS = 10_000
 """Resamples of an interval, and sign flips of a test."""
 LEAST_SUBJECTS = 10
-"""With as many subjects, the interval of an excess resamples subjects; with fewer, questions."""
+"""With as many subjects, the interval of an excess takes subjects as independent; with fewer, questions."""
 _CHUNK = 1 << 22
 """The most numbers of resamples in memory at once: 32 MiB."""
 
@@ -29,7 +30,7 @@ class Excess:
     low: float
     high: float
     by_subject: bool
-    """Whether subjects were resampled; if not, the interval takes the questions as independent."""
+    """Whether the interval takes subjects as independent, not questions."""
 
 
 def rate_interval(hits: int, n: int) -> tuple[float, float]:
@@ -52,6 +53,49 @@ def rate_interval(hits: int, n: int) -> tuple[float, float]:
     return low, high
 
 
+def paired_interval(both: float, first: float, second: float, neither: float) -> tuple[float, float]:
+    """Interval of the difference of two proportions of the same facts, p1 - p2: Newcombe (1998), method 10.
+
+    "Improved confidence intervals for the difference between binomial proportions based on paired data", Statistics in
+    Medicine 17, 2635-2650. With Wilson's limits l and u of each proportion, and a, b, c, d for the four counts,
+
+        low  = p1 - p2 - sqrt((p1 - l1)^2 - 2 phi (p1 - l1) (u2 - p2) + (u2 - p2)^2)
+        high = p1 - p2 + sqrt((u1 - p1)^2 - 2 phi (u1 - p1) (p2 - l2) + (p2 - l2)^2)
+        phi  = (ad - bc) / sqrt((a + b) (c + d) (a + c) (b + d))
+
+    where a positive ad - bc is less by n/2, but not below 0; phi is 0 where the product below it is. Hence the interval
+    has a width even if no fact differs.
+
+    Args:
+        both: a, how many facts came back from both models; parts of facts are possible.
+        first: b, from the first alone.
+        second: c, from the second alone.
+        neither: d, from neither.
+
+    Returns:
+        Lower and upper limit, in [-1, 1].
+    """
+    n = both + first + second + neither
+    of_first, of_second = both + first, both + second
+    p1, p2 = of_first / n, of_second / n
+    (l1, u1), (l2, u2) = _wilson(of_first, n), _wilson(of_second, n)
+    product = both * neither - first * second
+    if product > 0:
+        product = max(product - n / 2, 0)
+    margins = of_first * (n - of_first) * of_second * (n - of_second)
+    phi = product / math.sqrt(margins) if margins > 0 else 0.0
+    below = math.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
+    above = math.sqrt((u1 - p1) ** 2 - 2 * phi * (u1 - p1) * (p2 - l2) + (p2 - l2) ** 2)
+    return max(p1 - p2 - below, -1.0), min(p1 - p2 + above, 1.0)
+
+
+def _wilson(hits: float, n: float) -> tuple[float, float]:
+    """Interval of a rate by Wilson (1927)."""
+    z = float(special.ndtri((1 + LEVEL) / 2))
+    middle, half = hits + z**2 / 2, z * math.sqrt(hits * (n - hits) / n + z**2 / 4)
+    return (middle - half) / (n + z**2), (middle + half) / (n + z**2)
+
+
 def excess(
     after: Sequence[bool],
     control: Sequence[bool],
@@ -60,10 +104,12 @@ def excess(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Excess:
-    """Mean difference of the hits of two models on the same facts, with a paired percentile bootstrap.
+    """Mean difference of the hits of two models on the same facts, with the interval of `paired_interval`.
 
-    Every resample draws the same facts for both models (Efron and Tibshirani, 1993, chapters 8 and 13). Facts of one
-    subject come back together, so subjects are resampled where there are `LEAST_SUBJECTS`.
+    Facts of one subject come back together, so where there are `LEAST_SUBJECTS`, the interval is a percentile bootstrap
+    of subjects, the same ones for both models (Efron and Tibshirani, 1993, chapters 8 and 13). If the difference is the
+    same for each subject, such as none, it would have no width: then the interval is that of `paired_interval` for as
+    many facts as there are subjects.
 
     Args:
         after: Whether each fact came back from the unlearned model.
@@ -78,21 +124,32 @@ def excess(
     Raises:
         ValueError: There is no fact, or the arguments have different lengths.
     """
-    difference_N = np.asarray(after, dtype=float) - np.asarray(control, dtype=float)
+    after_N, control_N = np.asarray(after, dtype=float), np.asarray(control, dtype=float)
+    difference_N = after_N - control_N
     if not len(difference_N) or (subjects is not None and len(subjects) != len(difference_N)):
         raise ValueError("hits of at least one fact are needed, and a subject for each")
     sums_G, sizes_G, by_subject = _groups(difference_N, subjects)
+    if by_subject and np.ptp(sums_G / sizes_G) > 0:
+        low, high = _bootstrap(sums_G, sizes_G, seed, draws)
+    else:
+        pairs = ((a, b) for a in (1, 0) for b in (1, 0))
+        counts = (float(((after_N == a) & (control_N == b)).sum()) for a, b in pairs)
+        low, high = paired_interval(*(count * len(sums_G) / len(difference_N) for count in counts))
+    return Excess(float(difference_N.mean()), low, high, by_subject)
+
+
+def _bootstrap(sums_G: Array, sizes_G: Array, seed: int, draws: int) -> tuple[float, float]:
+    """Interval of a mean from the sums and sizes of the groups that are resampled."""
     random = np.random.default_rng(seed)
     means = []
     for part in _parts(draws, len(sums_G)):
         counts_DG = draw_counts(len(sums_G), part, random)
         means.append((counts_DG @ sums_G) / (counts_DG @ sizes_G))
-    low, high = percentile_interval(np.concatenate(means))
-    return Excess(float(difference_N.mean()), low, high, by_subject)
+    return percentile_interval(np.concatenate(means))
 
 
 def _groups(difference_N: Array, subjects: Sequence[Hashable] | None) -> tuple[Array, Array, bool]:
-    """Sum and size of what is resampled together, and whether that is all facts of a subject."""
+    """Sum and size of what is taken as independent, and whether that is all facts of a subject."""
     numbers: dict[Hashable, int] = {}
     groups = [numbers.setdefault(each, len(numbers)) for each in subjects or ()]
     if len(numbers) < LEAST_SUBJECTS:

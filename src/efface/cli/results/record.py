@@ -74,22 +74,25 @@ def make(
     after, and what remains to be done. The texts appear as a digest that needs a key, which is in a file of its own:
     keep it as long as the texts may have to be checked, then destroy it.
     """
-    from efface.evidence.collect import read_finished_run
+    from efface.evidence.keys import default_signing_key
     from efface.evidence.record import check_installed, default_key_file, make_record
 
     check_installed()
     actions = _parse_actions(done or [])
-    read_finished_run(run)  # refused before the first record's signing key is made
-    place, key_place = _signing_key(signing_key), key_file or default_key_file(out)
+    place, key_place = signing_key or default_signing_key(), key_file or default_key_file(out)
+    is_new = signing_key is None and not place.exists()
     made = make_record(
         run,
         out,
         signing_key=place,
+        make_signing_key=is_new,
         key_file=key_place,
         request_id=request_id,
         previous=previous,
         done=actions,
     )
+    if is_new:
+        _say_made(place)
     queue = made.predicate.queue
     if queue is not None and queue.number > 1 and queue.previous is None:
         print_message("the record is not tied to that of the request before; --previous does that")
@@ -148,29 +151,21 @@ def verify(
 @record.command(epilog=examples("efface record key > signer.pem", "efface record key --signing-key keys/efface.pem"))
 def key(signing_key: SigningKey = None) -> None:
     """Print the public part of the signing key, which is made first if there is none: publish it."""
-    from efface.evidence.keys import make_signing_key, public_pem, read_signing_key
+    from efface.evidence.keys import default_signing_key, make_signing_key, public_pem, read_signing_key
     from efface.evidence.record import check_installed
 
     check_installed()
-    if signing_key is not None and not signing_key.exists():
-        make_signing_key(signing_key)
-        print_message(f"made the signing key {signing_key}; keep it secret")
-    signer = read_signing_key(_signing_key(signing_key))
+    place = signing_key or default_signing_key()
+    if not place.exists():
+        make_signing_key(place)
+        _say_made(place)
+    signer = read_signing_key(place)
     typer.echo(public_pem(signer.public_key), nl=False)
     print_message(f"key id {signer.public_key.keyid}")
 
 
-def _signing_key(given: Path | None) -> Path:
-    """The file of the signing key; one in the default place is made with the first record."""
-    from efface.evidence.keys import default_signing_key, make_signing_key
-
-    if given is not None:
-        return given
-    place = default_signing_key()
-    if not place.exists():
-        make_signing_key(place)
-        print_message(f"made the signing key {place}; keep it secret, and publish what `efface record key` prints")
-    return place
+def _say_made(place: Path) -> None:
+    print_message(f"made the signing key {place}; keep it secret, and publish what `efface record key` prints")
 
 
 def _parse_actions(names: list[str]) -> list[Action]:
