@@ -57,6 +57,11 @@ class RunPaths:
         return self.root / "metrics.jsonl"
 
     @property
+    def tracker(self) -> Path:
+        """What an experiment tracker writes to disk: the numbers of each step, and the settings of training."""
+        return self.root / "tracker"
+
+    @property
     def model(self) -> Path:
         """The unlearned model, an ordinary Hugging Face model folder."""
         return self.root / "model"
