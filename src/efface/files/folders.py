@@ -83,7 +83,7 @@ class RunPaths:
 
     @property
     def model_answers(self) -> Path:
-        """The model's answers to generic questions, if they are the retain set; JSON lines, as in a data file."""
+        """The model's own answers, if they are the retain set; JSON lines, as in a data file."""
         return self._named(MODEL_ANSWERS)
 
     @property
