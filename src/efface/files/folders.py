@@ -1,7 +1,6 @@
 """Paths in the folders that efface writes: of a run, of a queue of requests, of a sweep. No torch.
 
-Every path in such a folder is defined here and nowhere else. An evaluation (`efface evaluate`) and a fine-tuning
-(`efface finetune`) write some of the files of a run, under the same names.
+Every path in such a folder is defined here alone. Evaluations and fine-tunings write some of the files of a run.
 """
 
 from __future__ import annotations
@@ -103,9 +102,8 @@ class RunPaths:
 
     def reference_states_of(self, rank: int, world_size: int) -> Path:
         """The same for one of several processes: those that it needs itself."""
-        if world_size == 1:
-            return self.reference_states
-        return self.checkpoints / f"reference-{rank}-of-{world_size}.safetensors"
+        own = self.checkpoints / f"reference-{rank}-of-{world_size}.safetensors"
+        return self.reference_states if world_size == 1 else own
 
     @property
     def epoch_snapshots(self) -> Path:
@@ -266,9 +264,9 @@ def is_run_folder(folder: Path) -> bool:
 
 def queue_of(folder: Path) -> QueuePaths | None:
     """The queue that a run's folder is a request of; None for any other folder."""
-    folder = folder.absolute()
-    queue = QueuePaths(folder.parent.parent)
-    return queue if queue.requests_root == folder.parent and queue.manifest.is_file() else None
+    parent = folder.absolute().parent
+    queue = QueuePaths(parent.parent)
+    return queue if queue.requests_root == parent and queue.manifest.is_file() else None
 
 
 SweepPart = Literal["runs", "targets", "baselines"]
