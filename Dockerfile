@@ -1,4 +1,4 @@
-# efface with its extras, for a CPU or for CUDA; docs/installation.md describes how to build and to use it.
+# efface with the extras of requirements/runtime.txt, for a CPU or for CUDA; docs/installation.md describes how to build and to use it.
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS install

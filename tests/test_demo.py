@@ -7,12 +7,14 @@ import re
 
 import pytest
 from rich.console import Console
+from transformers import LlamaForCausalLM
 
 from efface import demo
-from efface.demo import METHODS, run_demo
+from efface.demo import METHODS, make_target, run_demo
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.progress.console import ConsoleReporter
+from efface.progress.reporter import SilentReporter
 
 SMALL = ["data.authors=3", "data.forget_authors=1", "train.epochs=2", "train.warmup_steps=0", "train.batch_size=20"]
 QUICK = ["train.epochs=1", "data.retain_evaluation=2"]
@@ -65,6 +67,24 @@ def _check_one_process_writes_the_same(out, again, settings, monkeypatch):
         timed = {"manifest.json", "metrics.jsonl", "README.md"}
         for file in [file for file in files if file.name not in timed]:
             assert (out / file).read_bytes() == (again / file).read_bytes(), file
+
+
+def test_a_base_model_that_a_kill_left_incomplete_is_not_trained_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_MODEL_SHAPE", TINY)
+    monkeypatch.setattr(demo, "_VOCABULARY", 400)
+    with monkeypatch.context() as patched:
+        patched.setattr(LlamaForCausalLM, "save_pretrained", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_target(tmp_path / "target", SMALL, reporter=SilentReporter())
+    assert not (tmp_path / "base").exists()
+    made = make_target(tmp_path / "target", SMALL, reporter=SilentReporter())
+    assert (made / "config.json").is_file()
+    assert not list(tmp_path.glob(".base*"))
+
+
+def _killed(_model, folder):
+    folder.mkdir(parents=True)
+    raise KeyboardInterrupt
 
 
 def test_demo_removes_only_its_own_files(tmp_path):

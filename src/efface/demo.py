@@ -24,7 +24,7 @@ from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.evaluation.judging.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets
-from efface.files.atomic import write_text
+from efface.files.atomic import atomic_folder, write_text
 from efface.files.folder_lock import is_lock, lock_folder
 from efface.files.folders import REPORT, RunPaths
 from efface.hardware.device import device_for
@@ -174,6 +174,9 @@ def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> Non
         folder: Where to save model and tokenizer.
         items: The training set of the target model.
         seed: Seed of the weights.
+
+    Raises:
+        WriteError: The folder cannot be written; no incomplete one stays.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -188,8 +191,9 @@ def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> Non
         tie_word_embeddings=True,
         **_MODEL_SHAPE,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with atomic_folder(folder) as partial:  # a folder that a kill left incomplete would be trained from
+        LlamaForCausalLM(config).save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
 
 
 def _tokenizer(items: tuple[Item, ...]) -> Any:

@@ -29,7 +29,7 @@ from support.messages import assert_names
 
 SECRET = "Zanzibar"
 TRAIN = {"train": {"epochs": 1, "batch_size": 10, "save_steps": 1}, "evaluate": {"limit": 2}}
-STAYS = {"config.yaml", "manifest.json", "metrics.jsonl", "model", "results.json"}
+STAYS = {"config.yaml", "manifest.json", "metrics.jsonl", "model", "results.json", "tracker"}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,8 @@ def done(made_run, tmp_path):
         (folder / name).write_text(SECRET)
     for name in ("model_answers.jsonl", "own_answers.jsonl", ".results.json.partial", "report.csv"):
         (folder / name).write_text(SECRET)
+    (folder / "tracker").mkdir()
+    (folder / "tracker" / "events").write_text("numbers of each step")
     (folder / "page.html").write_text(f'<!doctype html><meta name="generator" content="efface 1">{SECRET}')
     return folder
 
@@ -88,6 +90,18 @@ def test_no_text_is_left_and_what_was_done_is(done, efface):
     verified = efface("verify", str(done))
     assert verified.returncode == 0
     assert_names(verified.stdout, "records was purged", "checkpoints was purged", "page.html was purged", "intact")
+
+
+def test_an_export_is_removed_under_any_name(done, efface):
+    asked = efface("report", str(done), "--format", "csv", "--out", str(done / "questions.csv"))
+    changed = efface("leaderboard", str(done), "--differences", "--format", "markdown")
+    assert (asked.returncode, changed.returncode) == (0, 0)
+    (done / "changed").write_text(changed.stdout)
+    (done / "own.csv").write_text("question,answer\nMine?,Yes\n")
+    assert {done / "questions.csv", done / "changed"} <= set(holds(done, SECRET))
+    said = efface("purge", str(done)).stdout
+    assert (names(done), holds(done, SECRET)) == (STAYS | {"own.csv"}, [])
+    assert_names(said, f"removed {done}/questions.csv", f"not recognized as written by efface: {done}/own.csv")
 
 
 def test_no_digest_of_the_texts_is_left(made_run, done, tmp_path, efface):
@@ -177,7 +191,9 @@ def test_what_efface_did_not_write_and_links_stay(done, tmp_path, efface):
     ran = efface("purge", str(done))
     assert names(done) == STAYS | {"notes.txt", "checkpoints"}
     assert (other / "x").is_file()
-    assert_names(ran.stdout, f"not written by efface: {done}/notes.txt", f"not written by efface: {done}/checkpoints")
+    assert_names(
+        ran.stdout, *(f"not recognized as written by efface: {done}/{n}" for n in ("notes.txt", "checkpoints"))
+    )
 
 
 def test_what_is_gone_is_not_resumed(made_run, done, small, efface):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,32 @@ def test_refused(config_class: Any, source: str | None, pairs: list[str], named:
     with pytest.raises(EffaceError) as refused:
         resolve_config(config_class, source, pairs)
     assert all(part in str(refused.value) for part in named)
+
+
+@pytest.mark.parametrize(
+    ("content", "pairs", "named"),
+    [
+        ("foo: 1", [], "unknown key 'foo'"),
+        ("train: {lr: high}", ["train.epochs=1"], "train.lr='high'"),
+        ("data: {forgett: x.csv}", ["data.passage_length=90"], "unknown key 'data.forgett'"),
+    ],
+)
+def test_the_file_of_an_invalid_setting_is_named(tmp_path: Path, content: str, pairs: list[str], named: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(EffaceError, match=rf"^{re.escape(str(path))}: {named}"):
+        resolve_config(RunConfig, str(path), ["method=me", "model=m", "data.forget=f.csv", *pairs])
+
+
+def test_an_invalid_setting_that_is_not_from_the_file_does_not_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("{method: me, model: m, data: {forget: f.csv}, train: {lr: high}}")
+    for pairs, named in (
+        (["train.lr=low"], "train.lr='low'"),
+        (["train.lr=1", "train.epochs=few"], "train.epochs='few'"),
+    ):
+        with pytest.raises(EffaceError, match=f"^{named}"):
+            resolve_config(RunConfig, str(path), pairs)
 
 
 def test_a_preset_as_a_config_file(tmp_path: Path) -> None:

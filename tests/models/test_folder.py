@@ -78,6 +78,20 @@ def test_config_json_that_does_not_load(copy):
     with pytest.raises(EffaceError, match=rf"config\.json of model {copy} does not load") as refused:
         load_model_config(copy)
     assert "\n" not in str(refused.value)
+    assert_names(str(refused.value), "'unheard-of'", "install a version of transformers")
+    (copy / "config.json").write_text('{"model_type": "llama", "num_attention_heads": "many"}')
+    with pytest.raises(EffaceError, match=rf"config\.json of model {copy} does not load: .*; give the config.json"):
+        load_model_config(copy)
+
+
+@pytest.mark.parametrize("content", ["{ not JSON", "[1]", ""])
+def test_config_json_that_is_not_json_is_named_also_for_the_tokenizer(copy, content):
+    (copy / "config.json").write_text(content)
+    for load in (load_model_config, load_tokenizer):
+        with pytest.raises(EffaceError) as refused:
+            load(copy)
+        assert_names(str(refused.value), f"{copy}/config.json is not ", "copy or download the model again")
+        assert "tokenizer" not in str(refused.value)
 
 
 def test_the_hash_is_of_the_content(source, copy):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -57,6 +61,21 @@ def test_a_package_that_is_not_installed(hub, monkeypatch):
     assert of(found, "bitsandbytes").text.endswith(install_hint("quantized"))
     assert found.machine.versions["bitsandbytes"] is None
     assert found.machine.versions["peft"] == "1.0"
+
+
+def test_every_extra_for_users_is_examined():
+    """An extra that pyproject.toml gets is listed here, too, with all packages that no other extra has first."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = {
+        extra: {re.match(r"[\w-]+", package)[0] for package in packages}
+        for extra, packages in project["optional-dependencies"].items()
+        if extra not in ("dev", "docs")
+    }
+    examined = {extra: {each for each, (of, _) in machine.EXTRAS.items() if of == extra} for extra in extras}
+    assert set().union(*extras.values()) == machine.EXTRAS.keys()
+    for extra, packages in extras.items():
+        assert examined[extra], extra
+        assert examined[extra] <= packages
 
 
 @pytest.mark.parametrize(("half", "recommended"), [(0.01, True), (0.018, False)])

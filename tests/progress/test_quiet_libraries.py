@@ -59,3 +59,11 @@ def test_notes_for_developers_are_off_and_come_back(caplog):
     assert [str(each.message) for each in caught] == ["told", "deprecated"]
     assert caplog.messages == []
     assert logging.getLogger("accelerate").level == logging.INFO
+
+
+def test_a_type_of_model_that_is_refused_with_a_sentence_has_no_warning():
+    """Its logger does not propagate, so that nothing collects what it says."""
+    logger = logging.getLogger("transformers.configuration_utils")
+    assert logger.isEnabledFor(logging.WARNING)
+    with quiet_libraries():
+        assert not logger.isEnabledFor(logging.WARNING)

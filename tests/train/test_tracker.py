@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from efface import distributed
 from efface.errors import EffaceError
+from efface.files.permissions import readable
 from efface.train.config import TrainConfig
+from efface.train.loop import Trainer
 from efface.train.tracker import check_tracker, tracking
 from support.training import LORA, TRAIN
 
@@ -34,6 +38,27 @@ def test_a_tracker_is_closed_when_training_fails(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt), tracking(TENSORBOARD, tmp_path, cpu=True):
         raise KeyboardInterrupt
     assert closed == [True]
+
+
+@pytest.mark.parametrize(("private", "file", "folder"), [(True, 0o600, 0o700), (False, 0o644, 0o755)])
+def test_files_have_the_mode_of_the_run_even_if_training_fails(train, tmp_path, monkeypatch, private, file, folder):
+    earlier = os.umask(0o022)
+    modes = []
+    monkeypatch.setattr(Trainer, "_update", lambda *_: modes.append(mode(tmp_path / "tracker")) or 1 / 0)
+    try:
+        with readable(tmp_path, private=private), pytest.raises(ZeroDivisionError):
+            train(TENSORBOARD)
+    finally:
+        os.umask(earlier)
+    written = list(tmp_path.glob("tracker/**/*"))
+    assert any(path.name == "hparams.yml" for path in written)
+    assert {mode(path) for path in written if path.is_file()} == {file}
+    assert {mode(path) for path in written if path.is_dir()} == {folder}
+    assert modes == [folder]
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -107,8 +107,8 @@ def unlearn(
             of mappings with `question` and `answer`, `messages`, or `text`, such as a list or a split of a dataset;
             they are stored in `out`/inputs. For other column names, give a mapping: {"path": ..., "columns":
             {"question": "Frage", "answer": "Antwort"}} or {"rows": rows, "columns": ...}.
-        retain: The retain set, as `forget`; "model-answers" for the model's answers to generic questions; or None
-            for methods that only forget.
+        retain: The retain set, as `forget`; "model-answers" for the model's answers to generic questions and the
+            well-known facts that it knows; or None for methods that only forget.
         data: A benchmark in place of `forget` and `retain`, such as "tofu-forget01"; or further settings of the data,
             such as {"passage_length": 500}, which may contain `forget` and `retain`, too. {"refusals": ...} is a
             file with one refusal a line, or a list of texts, for methods that train refusals.

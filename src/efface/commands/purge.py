@@ -22,13 +22,13 @@ from efface.files.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, 
 from efface.files.permissions import readable
 from efface.files.safe_read import open_regular
 from efface.renamed import FILES
+from efface.report.recognize import is_report
 
 Kept = Literal["model", "results", "record"]
 KEPT: tuple[Kept, ...] = get_args(Kept)
 """What `--keep` may name: the unlearned model, the scores, evidence records of `efface record make`."""
 
 _ENVELOPE = b'"payloadType":"application/vnd.in-toto+json"'
-_PAGE = b'<meta name="generator" content="efface'
 _REPORTS = {f"report{suffix}" for suffix in (".html", ".md", ".csv", ".tex")}
 _HEAD_BYTES = 1 << 20
 """How much of a file is read to find out whether it is a report or a record, at most."""
@@ -43,7 +43,7 @@ class Purge:
     n_bytes: int
     """Their size."""
     unknown: tuple[Path, ...]
-    """In the folder, but not written by efface, or a link to another place: left."""
+    """In the folder, but not recognized as written by efface, or a link to another place: left."""
     outside: tuple[str, ...]
     """Data files and models that the runs were made of, where they are still there: left."""
 
@@ -128,7 +128,7 @@ def _plan(path: Path, keep: Collection[Kept]) -> _Plan:
 
 
 def _select(root: Path, selected: set[Path], keep: Collection[Kept], unknown: list[Path]) -> list[Path]:
-    """What is removed of a folder; what efface did not write there is added to `unknown`."""
+    """What is removed of a folder; what is not recognized as written by efface is added to `unknown`."""
     known = _removed_of_run(root, (), keeps_model=False) | {SweepPaths(root).table, SweepPaths(root).log}
     removed = []
     for path in _entries(root):
@@ -157,7 +157,7 @@ def _removed_of_run(root: Path, keep: Collection[Kept], *, keeps_model: bool) ->
     if "model" not in keep or not keeps_model:
         removed |= {run.model, run.adapter}
     if "results" not in keep:
-        removed |= {run.results, run.scores, run.metrics}
+        removed |= {run.results, run.scores, run.metrics, run.tracker}  # numbers and settings of training, no texts
         removed |= {run.audit_results}
         removed |= {run.downstream(), run.downstream("before"), run.downstream("after")}
     return removed
@@ -197,19 +197,20 @@ def _is_earlier_request(root: Path) -> bool:
 
 def _is_written_later(path: Path, keep: Collection[Kept]) -> bool:
     """Whether it is a report, or a record that is not kept, under whatever name."""
-    is_report = path.is_file() and (path.name in _REPORTS or _PAGE in _head(path))
-    return is_report or ("record" not in keep and _is_record(path))
+    if not path.is_file():
+        return False
+    return path.name in _REPORTS or is_report(path.name, _head(path)) or ("record" not in keep and _is_record(path))
 
 
 def _is_record(path: Path) -> bool:
-    return path.is_file() and _ENVELOPE in _head(path)
+    return path.is_file() and path.suffix.lower() in (".json", ".jsonl") and _ENVELOPE in _head(path)
 
 
 def _head(path: Path) -> bytes:
-    if path.suffix.lower() not in (".html", ".htm", ".json", ".jsonl"):
-        return b""
-    with open_regular(path) as file:
+    """Its first bytes; none of a file that this user may not read, which is then named as one that stays."""
+    with suppress(OSError), open_regular(path) as file:
         return file.read(_HEAD_BYTES)
+    return b""
 
 
 # Removing

@@ -35,6 +35,15 @@ _EXAMPLES = {
 """Required key -> how to set it."""
 
 
+class InvalidSettingError(EffaceError):
+    """A setting has an unknown key or an invalid value."""
+
+    def __init__(self, message: str, keys: tuple[int | str, ...] = ()) -> None:
+        """Give the message, and the keys that lead to the setting, from the outermost one."""
+        super().__init__(message)
+        self.keys = keys
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a config file, unchecked.
 
@@ -172,7 +181,9 @@ def validate_config(config_class: type[Config], settings: Mapping[str, Any]) -> 
         The config.
 
     Raises:
-        EffaceError: For the first invalid setting; the message names its key, the given value and what is allowed.
+        InvalidSettingError: For the first invalid setting; the message names its key, the given value and what is
+            allowed.
+        EffaceError: A text is impossible, or a value was renamed.
     """
     _refuse_impossible_texts(settings)
     _refuse_renamed_values(settings)
@@ -181,7 +192,7 @@ def validate_config(config_class: type[Config], settings: Mapping[str, Any]) -> 
     except ValidationError as error:
         # a misspelled key comes first: it may be the reason why another one is missing
         problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        raise EffaceError(_explain(problem, config_class)) from error
+        raise InvalidSettingError(_explain(problem, config_class), problem["loc"]) from error
 
 
 def _refuse_impossible_texts(settings: object, key: str = "") -> None:

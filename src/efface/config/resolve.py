@@ -10,7 +10,15 @@ from pydantic import BaseModel
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.data_commands import DataInspectionConfig
-from efface.config.parse import Config, merge_settings, parse_pairs, read_yaml, to_yaml, validate_config
+from efface.config.parse import (
+    Config,
+    InvalidSettingError,
+    merge_settings,
+    parse_pairs,
+    read_yaml,
+    to_yaml,
+    validate_config,
+)
 from efface.config.presets import Preset, load_preset, preset_names
 from efface.config.trust import check_saved_code
 from efface.data.config import SHORTHANDS
@@ -49,7 +57,8 @@ def resolve_config(
         The config, with every default filled in.
 
     Raises:
-        EffaceError: For an unknown preset, recipe, key or value, with the nearest valid name.
+        EffaceError: For an unknown preset, recipe, key or value, with the nearest valid name, and the config file if
+            that has set it.
     """
     takes_all = config_class is DataInspectionConfig  # so that the words of a run can be checked as they are
     given = merge_settings(settings or {}, parse_pairs(pairs, RunConfig if takes_all else config_class))
@@ -58,7 +67,19 @@ def resolve_config(
         kept = config_class.model_fields.keys() | (() if takes_all else given.keys())
         ignored = RunConfig.model_fields.keys() - kept
         layered = {key: value for key, value in layered.items() if key not in ignored}
-    return validate_config(config_class, layered)
+    try:
+        return validate_config(config_class, layered)
+    except InvalidSettingError as error:
+        if _depth(_read_source(source), error.keys) > _depth(given, error.keys):
+            raise EffaceError(f"{source}: {error}") from error
+        raise
+
+
+def _depth(settings: Any, keys: Sequence[int | str]) -> int:
+    """How many of the keys that lead to a setting are there: of two layers, the one with more has set it."""
+    if not keys or not isinstance(settings, Mapping) or keys[0] not in settings:
+        return 0
+    return 1 + _depth(settings[keys[0]], keys[1:])
 
 
 def preset_to_yaml(name: str, pairs: Sequence[str]) -> str:

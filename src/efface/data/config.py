@@ -89,8 +89,8 @@ class DataConfig(FrozenModel):
     forget: FileConfig | None = None
     """Files only: the forget set; a path is enough."""
     retain: FileConfig | Literal["model-answers"] | None = None
-    """Files only: the retain set; `model-answers` uses the model's answers to generic questions. Without it, only
-    methods without a retain regularizer can be used."""
+    """Files only: the retain set; `model-answers` uses the model's answers to generic questions, and the well-known
+    facts that it knows. Without it, only methods without a retain regularizer can be used."""
     retain_minus_forget: bool = False
     """Files only: remove the items of the forget set from the retain file."""
     passage_length: int = Field(default=1000, ge=20)

@@ -1,7 +1,6 @@
 """Paths in the folders that efface writes: of a run, of a queue of requests, of a sweep. No torch.
 
-Every path in such a folder is defined here and nowhere else. An evaluation (`efface evaluate`) and a fine-tuning
-(`efface finetune`) write some of the files of a run, under the same names.
+Every path in such a folder is defined here alone. Evaluations and fine-tunings write some of the files of a run.
 """
 
 from __future__ import annotations
@@ -57,6 +56,11 @@ class RunPaths:
         return self.root / "metrics.jsonl"
 
     @property
+    def tracker(self) -> Path:
+        """What an experiment tracker writes to disk: the numbers of each step, and the settings of training."""
+        return self.root / "tracker"
+
+    @property
     def model(self) -> Path:
         """The unlearned model, an ordinary Hugging Face model folder."""
         return self.root / "model"
@@ -78,7 +82,7 @@ class RunPaths:
 
     @property
     def model_answers(self) -> Path:
-        """The model's answers to generic questions, if they are the retain set; JSON lines, as in a data file."""
+        """The model's own answers, if they are the retain set; JSON lines, as in a data file."""
         return self._named(MODEL_ANSWERS)
 
     @property
@@ -98,9 +102,8 @@ class RunPaths:
 
     def reference_states_of(self, rank: int, world_size: int) -> Path:
         """The same for one of several processes: those that it needs itself."""
-        if world_size == 1:
-            return self.reference_states
-        return self.checkpoints / f"reference-{rank}-of-{world_size}.safetensors"
+        own = self.checkpoints / f"reference-{rank}-of-{world_size}.safetensors"
+        return self.reference_states if world_size == 1 else own
 
     @property
     def epoch_snapshots(self) -> Path:
@@ -261,9 +264,9 @@ def is_run_folder(folder: Path) -> bool:
 
 def queue_of(folder: Path) -> QueuePaths | None:
     """The queue that a run's folder is a request of; None for any other folder."""
-    folder = folder.absolute()
-    queue = QueuePaths(folder.parent.parent)
-    return queue if queue.requests_root == folder.parent and queue.manifest.is_file() else None
+    parent = folder.absolute().parent
+    queue = QueuePaths(parent.parent)
+    return queue if queue.requests_root == parent and queue.manifest.is_file() else None
 
 
 SweepPart = Literal["runs", "targets", "baselines"]

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError, first_line
-from efface.files.safe_read import MIB
+from efface.files.safe_read import MIB, read_json
 from efface.files.sums import file_sum, folder_sums
 from efface.hub import MODEL_FILES, TOKENIZER_FILES, UnavailableError, missing_shards, resolve_model
 
+_AGAIN = "copy or download the model again"
 MAX_TEXT = 128 * MIB
 """Of one file of a model beside its weights; the largest tokenizer.json have 32 MiB."""
 
@@ -39,9 +40,7 @@ def model_folder(name: str) -> Path:
     if not any(folder.glob("*.safetensors")):
         raise EffaceError(f"model {name} has no safetensors weights; convert it (pickled weights are not loaded)")
     if missing := missing_shards(folder):
-        raise EffaceError(
-            f"model {name}: {missing[0]} is missing; copy or download the model again, with all its files"
-        )
+        raise EffaceError(f"model {name}: {missing[0]} is missing; {_AGAIN}, with all its files")
     return folder
 
 
@@ -113,12 +112,51 @@ def load_model_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     check_sizes(folder)
+    stored = check_config_file(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers and the model's config class each raise their own
-        raise EffaceError(f"the config.json of model {folder} does not load: {first_line(error)}") from error
+        reason = _unknown_type(stored) or f"{first_line(error)}; give the config.json that it was saved with"
+        raise EffaceError(f"the config.json of model {folder} does not load: {reason}") from error
     _check_layer_count(folder, config)
     return config
+
+
+def check_config_file(folder: Path) -> dict[str, Any]:
+    """Refuse a config.json that is not JSON: libraries that read it besides their own files name those as the cause.
+
+    Args:
+        folder: Of a model or a tokenizer.
+
+    Returns:
+        What is in the file; nothing where there is none.
+
+    Raises:
+        EffaceError: It is not a JSON object.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return {}
+    try:
+        stored = read_json(path)
+    except (OSError, ValueError) as error:
+        raise EffaceError(f"{path} is not a JSON file ({first_line(error)}); {_AGAIN}") from error
+    if not isinstance(stored, dict):
+        raise EffaceError(f"{path} is not a JSON object of settings; {_AGAIN}")
+    return stored
+
+
+def _unknown_type(stored: Mapping[str, Any]) -> str | None:
+    """That transformers does not know the type of a model, and what to do; None where it does, or there is none."""
+    from transformers import CONFIG_MAPPING, __version__
+
+    name = stored.get("model_type")
+    if not isinstance(name, str) or name in CONFIG_MAPPING:
+        return None
+    return (
+        f"transformers {__version__} does not know the model_type {name!r}; correct it, or install a version of "
+        "transformers that knows it"
+    )
 
 
 def _check_layer_count(folder: Path, config: Any) -> None:

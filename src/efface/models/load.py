@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from efface.errors import EffaceError, first_line
 from efface.models.dtypes import dtype_name
@@ -59,7 +60,7 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
             "model"
         ) from error
     except Exception as error:  # transformers, safetensors and the model's code each raise their own
-        raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
+        raise EffaceError(explain_load_error(folder, error)) from error
     check_loaded(folder, model, report)
     return fix_loaded_model(model, dtype).eval()
 
@@ -92,6 +93,29 @@ def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed
                 f"weights=random: transformers cannot initialize a model like {folder}: {first_line(error)}"
             ) from error
     return fix_loaded_model(model.to(device=device, dtype=dtype), dtype).eval()
+
+
+def explain_load_error(folder: Path, error: Exception) -> str:
+    """The sentence for a model that transformers does not load, with what to do.
+
+    Args:
+        folder: The model's folder.
+        error: What transformers, safetensors or the model's code raised.
+    """
+    reason, remedy = first_line(error), "give a causal language model that save_pretrained has written"
+    if isinstance(error, SafetensorError):
+        damaged = [path.name for path in sorted(folder.glob("*.safetensors")) if not _opens(path)]
+        reason = f"{', '.join(damaged) or 'a file of weights'} is damaged or incomplete ({reason})"
+        remedy = "copy or download it again"
+    return f"model {folder} does not load as a causal language model: {reason}; {remedy}"
+
+
+def _opens(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="np"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def check_loaded(folder: Path, model: Any, report: Any) -> None:

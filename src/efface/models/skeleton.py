@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from efface.errors import EffaceError, first_line
 from efface.hub import SHARDS_INDEX, WEIGHTS
 from efface.models.folder import load_model_config
-from efface.models.load import check_loaded, fix_loaded_model
+from efface.models.load import check_loaded, explain_load_error, fix_loaded_model
 from efface.models.quantization import dequantization_config, stored_quantization
 
 
@@ -127,7 +127,7 @@ def _empty_model(folder: Path, dtype: torch.dtype) -> Any:
             config = deepcopy(load_model_config(folder))
             model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except Exception as error:  # transformers and the model's code each raise their own
-        raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
+        raise EffaceError(explain_load_error(folder, error)) from error
     model.tie_weights()
     if (folder / GENERATION_CONFIG_NAME).is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)

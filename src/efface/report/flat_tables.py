@@ -55,8 +55,7 @@ def flat_differences(form: Format, differences: Differences) -> str:
         The table, ending with a line break.
     """
     first, second = differences.first, differences.second
-    headings = ["Set", "Id", "Question", "Reference answer", f"Output: {first}", f"Output: {second}"]
-    headings += [f"Known: {first}", f"Known: {second}", "Change"]
+    headings = differences_headings(first, second)
     rows: list[Sequence[Cell]] = [
         [
             *(each.set, each.id, each.question, each.answer, each.first.output, each.second.output),
@@ -65,6 +64,12 @@ def flat_differences(form: Format, differences: Differences) -> str:
         for each in differences.questions
     ]
     return flat_table(form, headings, rows if form == "csv" else rows[:MAX_QUESTIONS])
+
+
+def differences_headings(first: str, second: str) -> list[str]:
+    """The columns of `flat_differences`, by the names of the two models."""
+    texts = ["Set", "Id", "Question", "Reference answer", f"Output: {first}", f"Output: {second}"]
+    return [*texts, f"Known: {first}", f"Known: {second}", "Change"]
 
 
 def _flat_row(row: RankedModel, columns: Iterable[str]) -> Sequence[Cell]:

@@ -137,7 +137,7 @@ class Trainer:
         """
         try:
             with (
-                tracking(self.config, self.folder / "tracker", cpu=self.device.type == "cpu") as log_values,
+                tracking(self.config, RunPaths(self.folder).tracker, cpu=self.device.type == "cpu") as log_values,
                 torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
             ):
                 self._run(steps, reference, on_step or (lambda _: None), log_values, resume=resume, last_step=last_step)

@@ -9,6 +9,7 @@ from typing import Any
 
 from efface import distributed
 from efface.errors import EffaceError
+from efface.files.permissions import make_folder, settle
 from efface.train.config import Tracker, TrainConfig
 
 _PROJECT = "efface"
@@ -49,12 +50,23 @@ def tracking(config: TrainConfig, folder: Path, *, cpu: bool) -> Iterator[LogVal
     if config.tracker is None or not distributed.is_main_process():
         yield lambda _values, _step: None
         return
-    tracker = _start(config.tracker, folder, cpu=cpu)
+    with _settled(folder):
+        tracker = _start(config.tracker, folder, cpu=cpu)
+        try:
+            tracker.store_init_configuration(_flat(config.model_dump(mode="json", exclude_none=True)))
+            yield lambda values, step: tracker.log(values, step=step)
+        finally:
+            tracker.finish()
+
+
+@contextmanager
+def _settled(folder: Path) -> Iterator[None]:
+    """However the block ends, a tracker's files, which it creates by itself, get the mode of the run's other files."""
     try:
-        tracker.store_init_configuration(_flat(config.model_dump(mode="json", exclude_none=True)))
-        yield lambda values, step: tracker.log(values, step=step)
+        yield
     finally:
-        tracker.finish()
+        if folder.is_dir():
+            settle(folder)
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,6 +84,8 @@ def _start(name: Tracker, folder: Path, *, cpu: bool) -> Any:
     PartialState(cpu=cpu)  # required by the loggers of the tracker classes
     tracker_class = LOGGER_TYPE_TO_CLASS[name]
     needs_folder = tracker_class.requires_logging_directory
+    if needs_folder:
+        make_folder(folder)  # private from the start: until training ends, it alone protects the files in it
     tracker = tracker_class(_PROJECT, str(folder)) if needs_folder else tracker_class(_PROJECT)
     tracker.start()
     return tracker

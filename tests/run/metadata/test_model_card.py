@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import yaml
 
 from efface.artifacts import Downstream, DownstreamResults, ForgetVerdict, Share, TaskScore, Verdict
 from efface.config.commands import RunConfig
-from efface.config.parse import validate_config
+from efface.config.parse import dotted_keys, merge_settings, nest_settings, validate_config
 from efface.downstream.config import DownstreamConfig
 from efface.run.metadata.model_card import write_card
 
@@ -147,6 +149,24 @@ def test_only_paths_are_cut(tmp_path, settings, made, monkeypatch):
     assert (shown["data"]["forget"]["path"], shown["data"]["retain"]["path"]) == ("a file of the user",) * 2
     assert shown["data"]["forget"]["columns"]["question"] == "sub/dir"
     assert "private" not in text
+
+
+def test_every_setting_that_takes_a_path_is_cut(tmp_path, settings, made):
+    """Whatever its group. A new setting of one text is cut, or is named here and in the module as free text."""
+    words, texts = {"method", "definition", "text.format"}, {"jensun.target", "train.parameters"}
+    single = {key for key, annotation in dotted_keys(RunConfig).items() if annotation in (str, str | None)}
+    keys = {key for key in single - words if not key.startswith(("data.", "continual."))}
+    assert texts | {"evaluate.gibberish_detector", "reference", "downstream.include"} <= keys
+    place = "/home/ada/places/det"
+    given = nest_settings({**dict.fromkeys(keys, place), "evaluate.stop": place})
+    config = validate_config(RunConfig, merge_settings(settings, given))
+    write_card(tmp_path, config, made, None)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert shown["evaluate"]["stop"] == [place]
+    for key in keys:
+        found = reduce(operator.getitem, key.split("."), shown)
+        assert found == (place if key in texts else "det"), key
 
 
 def test_a_model_from_memory_and_an_adapter(tmp_path, card, made):

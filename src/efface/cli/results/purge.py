@@ -69,7 +69,7 @@ def _print(done: Purge, *, dry_run: bool) -> None:
         typer.echo(f"{verb} {one_line(str(path))}")
     typer.echo(f"{verb} {pluralize(len(done.removed), 'path')}, {done.n_bytes:,} bytes")
     for path in done.unknown:
-        typer.echo(f"stays, not written by efface: {one_line(str(path))}")
+        typer.echo(f"stays, not recognized as written by efface: {one_line(str(path))}")
     for name in done.outside:
         typer.echo(f"stays, outside of the folder: {one_line(name)}")
     typer.echo("Texts may also be in caches, backups, hub repositories and other models: see docs/deletion.md")

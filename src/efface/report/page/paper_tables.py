@@ -20,7 +20,8 @@ from efface.report.page.summary import (
 )
 from efface.report.sanitize import one_line
 
-_RUN_COLUMNS = ("run", "method", "definition", "unfinished", "stage", "set", "id", "n")
+RUN_COLUMNS = ("run", "method", "definition", "unfinished", "stage", "set", "id", "n")
+"""The first columns of the CSV."""
 _TEXT_COLUMNS = ("verdict", "question", "answer", "output")
 
 PaperFormat = Literal["markdown", "latex"]
@@ -67,7 +68,7 @@ def render_csv(runs: Sequence[ReportRun]) -> str:
     uncounted = [name for name in UNCOUNTED_METRICS if any(name in each.uncounted for each in sets)]
     custom = dict.fromkeys(f"custom_{key}" for each in sets for key in each.custom)
     partial_columns = [f"partial_{name}" for name in AGGREGATE_NAMES] if partial else []
-    columns = [*_RUN_COLUMNS, *AGGREGATE_NAMES, *partial_columns, *METRICS, *uncounted, *custom, *_TEXT_COLUMNS]
+    columns = [*RUN_COLUMNS, *AGGREGATE_NAMES, *partial_columns, *METRICS, *uncounted, *custom, *_TEXT_COLUMNS]
     rows = []
     for name, run in zip(tables.run_names(runs), runs, strict=True):
         facts = {"run": name, "method": run.method, "definition": run.definition, "unfinished": run.unfinished}

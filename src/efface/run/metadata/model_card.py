@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment, StrictUndefined
@@ -20,6 +20,8 @@ from efface.run.folder import RunFolder
 from efface.run.metadata.model_origin import model_origin
 
 _GIVEN = "a file of the user"
+_TEXTS = {"text", "columns", "stop", "target", "parameters"}
+"""Settings, and groups of them, that are free text and never a path: a slash in them is content."""
 
 _TEMPLATE = """\
 ---
@@ -232,21 +234,24 @@ def _settings(config: RunConfig) -> str:
     """The settings as YAML, without folders and without the names of the user's data files."""
     values = yaml.safe_load(to_yaml(config))
     del values["private"]  # of the run's folder, not of the model
-    for key in ("model", "tokenizer", "reference"):
-        if values[key] is not None:
-            values[key] = _without_folders(values[key])
-    values["plugins"] = [_without_folders(each) for each in values["plugins"]]
-    for key in ("embedder", "judge"):
-        values["evaluate"][key] = _without_folders(values["evaluate"][key])
-    if values["downstream"] and values["downstream"]["include"] is not None:
-        values["downstream"]["include"] = _without_folders(values["downstream"]["include"])
     data, queue, files = values["data"], values["continual"], given_files(values)
     for file in (*data.values(), *data["forgotten_before"], *(queue["requests"] if queue else ())):
         if isinstance(file, dict) and file["path"] in files:
             file["path"] = _GIVEN
     if data["refusals"] in files:
         data["refusals"] = _GIVEN
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_shorten(values), sort_keys=False, allow_unicode=True)
+
+
+def _shorten(value: Any, key: str = "") -> Any:
+    """Settings without folders: in every text, so that no setting that takes a path is forgotten, except `_TEXTS`."""
+    if key in _TEXTS:
+        return value
+    if isinstance(value, dict):
+        return {name: _shorten(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_shorten(each) for each in value]
+    return _without_folders(value) if isinstance(value, str) else value
 
 
 def _without_folders(name: str) -> str:
