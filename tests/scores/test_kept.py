@@ -86,7 +86,7 @@ def test_where_there_are_known_facts_these_alone_count():
     for lost in ({"output": "no"}, {"logp": -3.5}):  # no longer said, no longer preferred
         found = kept(before, with_facts(lost=5, **lost), CLOSER_LOOK, unseen=50)
         assert (found.share, found.utility) == (0.9, 0.9)
-        assert found.at_least == lower_bound_of_facts(45, 50, unseen=50)
+        assert found.at_least == lower_bound_of_facts(45, 50)
         assert found.forget_efficacy == kept(records(), records(), CLOSER_LOOK, unseen=50).forget_efficacy
     assert kept(with_facts(lost=10, output="no"), with_facts(), CLOSER_LOOK, unseen=50).share == 1.0, "of those known"
     with pytest.raises(EffaceError, match=r"knows none of its known facts"):
@@ -101,11 +101,11 @@ def test_a_bound_that_too_few_facts_can_show_is_refused(keep, known, refused):
     assert len(facts_to_keep(before)) == known
     if refused:
         with pytest.raises(EffaceError) as raised:
-            check_reachable(keep, before, unseen=40)
+            check_reachable(keep, before)
         assert_names(str(raised.value), f"keep={keep:g}", f"{known} facts", "data.known_facts")
     else:
-        check_reachable(keep, before, unseen=40)
-    check_reachable(0.999, records(), unseen=40)
+        check_reachable(keep, before)
+    check_reachable(0.999, records())
 
 
 def test_a_fact_counts_once_in_two_wordings():
@@ -147,23 +147,20 @@ def test_the_formula_of_the_bound():
     assert lower_bound(0.98, 0.01, asked=60, unseen=30) == pytest.approx(0.98 - 1.645 * 0.01 * math.sqrt(3))
 
 
-@pytest.mark.parametrize(("asked", "bound"), [(2, 0.0), (10, 0.8), (57, 55 / 57)])
+@pytest.mark.parametrize(("asked", "bound"), [(2, 0.431), (10, 0.829), (57, 0.967)])
 def test_few_facts_promise_little_also_where_all_were_kept(asked, bound):
-    assert lower_bound_of_facts(asked, asked, unseen=asked) == pytest.approx(bound)
+    assert lower_bound_of_facts(asked, asked) == pytest.approx(bound, abs=5e-4)
+    assert lower_bound_of_facts(asked - 1, asked) < bound
 
 
-@pytest.mark.parametrize("facts", [10, 30, 100])
-@pytest.mark.parametrize("share", [0.85, 0.9, 0.95, 0.98])
-def test_the_bound_of_facts_fails_once_in_twenty_at_most(facts, share):
-    """Summed over all outcomes: facts are kept independently, half of them are searched."""
-    counts = range(facts + 1)
-    bounds = [lower_bound_of_facts(count, facts, unseen=facts) for count in counts]
-    chances = binom.pmf(counts, facts, share)
-    below = sum(
-        chance * binom.cdf(math.ceil(bound * facts - 1e-9) - 1, facts, share)
-        for chance, bound in zip(chances, bounds, strict=True)
-    )
-    assert below <= 0.05
+@pytest.mark.parametrize("facts", [10, 30, 57, 100])
+def test_the_bound_of_facts_fails_about_once_in_twenty(facts):
+    """Summed over all outcomes, for true shares of .8 to .995: the mean of the shares, since facts are few."""
+    counts = np.arange(facts + 1)
+    bounds = np.array([lower_bound_of_facts(int(count), facts) for count in counts])
+    fails = [float(binom.pmf(counts, facts, share)[bounds > share].sum()) for share in np.arange(0.8, 0.996, 0.005)]
+    assert np.mean(fails) <= 0.055
+    assert max(fails) <= 0.15
 
 
 def test_the_bound_holds_on_other_questions_nineteen_times_of_twenty():

@@ -30,7 +30,7 @@ _DIGITS = 9
 _QUANTILE = 1.645
 """Of the standard normal distribution: 95 % one-sided."""
 _OUTSIDE = 0.05
-"""Share of cases in which the bound of known facts may fail."""
+"""Of the beta distribution: 95 % one-sided."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Kept:
     share: float
     """Utility after over utility before; with known facts, the share of these that is still known."""
     at_least: float
-    """`lower_bound` of the share on other questions, or `lower_bound_of_facts` on other facts."""
+    """`lower_bound` of the share on other questions; with known facts, `lower_bound_of_facts`."""
     utility: float
     """After unlearning; with known facts, the share of all of them that is known."""
     forget_efficacy: float
@@ -66,7 +66,8 @@ def kept(
         before: Set name -> records of the model before unlearning; the forget set, and retain sets.
         after: The same questions, in the same order, answered by the other model.
         definition: The score definition; has a forget efficacy.
-        unseen: Number of other questions of the retain sets, for which the bound should hold.
+        unseen: Number of other questions of the retain sets, for which the bound should hold where there are no known
+            facts.
         own_answers: Whether the answers of the retain sets are earlier ones of the model itself, which were greedy and
             long: with any training they change their wording. Utility is then that of probability and embeddings.
 
@@ -83,7 +84,7 @@ def kept(
     ones = {name: np.ones((1, len(each.ids))) for name, each in models[0].items()}
     point = weighted_scores(ones, models, definition, metrics)
     if KNOWN_FACTS in before and point.forget_efficacy is not None:
-        return _kept_facts(before, after, float(point.forget_efficacy[0, 1]), unseen=unseen)
+        return _kept_facts(before, after, float(point.forget_efficacy[0, 1]))
     if point.model_utility is None or point.forget_efficacy is None or point.model_utility[0, 0] <= 0:
         raise EffaceError(
             "the model before unlearning has a utility of 0 on the retain sets, or no metric is available for "
@@ -106,8 +107,6 @@ def _kept_facts(
     before: Mapping[str, Sequence[Record]],
     after: Mapping[str, Sequence[Record]],
     forget_efficacy: float,
-    *,
-    unseen: int,
 ) -> Kept:
     """Count the facts that are still known, of those that were before."""
     known, second = facts_to_keep(before), judge_records({KNOWN_FACTS: after[KNOWN_FACTS]})[KNOWN_FACTS]
@@ -116,7 +115,7 @@ def _kept_facts(
         raise EffaceError("the model before unlearning knows none of its known facts; use evaluate.precision=float32")
     return Kept(
         share=round(len(known & still) / len(known), _DIGITS),
-        at_least=lower_bound_of_facts(len(known & still), len(known), unseen=unseen),
+        at_least=lower_bound_of_facts(len(known & still), len(known)),
         utility=len(still) / len(set(map(fact_id, second))),
         forget_efficacy=forget_efficacy,
     )
@@ -132,43 +131,41 @@ def facts_to_keep(before: Mapping[str, Sequence[Record]]) -> set[str]:
     return facts_known_in_all_wordings(judge_records({KNOWN_FACTS: records})[KNOWN_FACTS]) if records else set()
 
 
-def check_reachable(keep: float, before: Mapping[str, Sequence[Record]], *, unseen: int) -> None:
+def check_reachable(keep: float, before: Mapping[str, Sequence[Record]]) -> None:
     """Refuse a bound that no model could be shown to hold, as too few facts are known.
 
     Args:
         keep: The share that must be kept.
         before: Set name -> records of the model before unlearning, of the questions that decide.
-        unseen: Number of other facts, for which the bound should hold.
 
     Raises:
-        EffaceError: Even if all facts are kept, the bound of others is lower.
+        EffaceError: Even if all facts are kept, their bound is lower.
     """
     if KNOWN_FACTS not in before:
         return
     count = len(facts_to_keep(before))
-    best = lower_bound_of_facts(count, count, unseen=unseen)
+    best = lower_bound_of_facts(count, count)
     if best < keep:
         raise EffaceError(
             f"keep={keep:g} cannot be shown with {count} facts that the model knows: if it keeps all of them, it keeps "
-            f"at least {best:.2f} of {unseen} others at a confidence of 95 %; raise data.known_facts, or lower keep"
+            f"at least {best:.3f} of such facts at a confidence of 95 %; raise data.known_facts, or lower keep"
         )
 
 
-def lower_bound_of_facts(kept_facts: int, asked: int, *, unseen: int) -> float:
-    """The share of known facts that a model keeps at least of those that were not asked: one-sided 95 % bound.
+def lower_bound_of_facts(kept_facts: int, asked: int) -> float:
+    """The share of facts like these, of which those asked are a sample, that a model keeps at least: one-sided, 95 %.
 
-    The 5 % quantile of the beta-binomial distribution of how many of the others are kept, with Jeffreys' prior
-    (Brown, Cai and DasGupta, "Interval estimation for a binomial proportion", 2001, section 4.1). The standard error of
-    a share would be 0 where every fact was kept, however few they are.
+    The limit of Jeffreys' interval: the 5 % quantile of the beta distribution with kept + 1/2 and lost + 1/2 (Brown,
+    Cai and DasGupta, "Interval estimation for a binomial proportion", 2001, section 3.1). The standard error of a share
+    would be 0 where every fact was kept, however few they are.
 
     Args:
         kept_facts: Number of facts that are still known.
         asked: Number of facts that were known before.
-        unseen: Number of other facts.
     """
-    from scipy.stats import betabinom  # takes a second to import
+    from scipy.special import betaincinv
 
-    return float(betabinom.ppf(_OUTSIDE, unseen, kept_facts + 0.5, asked - kept_facts + 0.5)) / unseen
+    return round(float(betaincinv(kept_facts + 0.5, asked - kept_facts + 0.5, _OUTSIDE)), _DIGITS)
 
 
 def lower_bound(share: float, standard_error: float, *, asked: int, unseen: int) -> float:

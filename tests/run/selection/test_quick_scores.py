@@ -76,4 +76,4 @@ def test_a_bound_that_so_few_facts_cannot_show_is_refused() -> None:
     scores.check(0.8)
     with pytest.raises(EffaceError) as raised:
         scores.check(0.95)
-    assert_names(str(raised.value), "keep=0.95", "50 others", "data.known_facts")
+    assert_names(str(raised.value), "keep=0.95", "facts", "data.known_facts")

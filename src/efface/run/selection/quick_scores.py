@@ -68,7 +68,7 @@ class QuickScores:
         Raises:
             EffaceError: The model before unlearning knows too few facts.
         """
-        check_reachable(keep, self._before, unseen=self._unseen)
+        check_reachable(keep, self._before)
 
     def score(self, model: ParallelModel) -> tuple[Kept, bool]:
         """Score a model and leave it as it was.

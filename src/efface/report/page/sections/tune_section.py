@@ -68,7 +68,7 @@ def _sentences(found: TuneSummary) -> Iterator[str]:
         "Each point is the best epoch of a trial, scored on a part of the questions of the search; the chosen one is "
         "scored on all of them. What is compared with the bound is the share that is kept less a margin for the number "
         "of questions: share - 1.645 s sqrt(1 + n/m), with s its standard error over the n questions of the search "
-        "and m reported ones; of known facts, the 5 % quantile of the beta-binomial distribution of m others."
+        "and m reported ones; of known facts, the lower limit of Jeffreys' interval."
     )
 
 
