@@ -16,6 +16,7 @@ import efface as package
 from efface import EffaceError
 from efface.config.commands import RunConfig
 from efface.config.parse import read_yaml, validate_config
+from efface.config.size_defaults import SizeDefault
 from efface.models.folder import model_sha256
 from support.library import (
     FORGET,
@@ -114,6 +115,19 @@ def test_a_run_is_resumed_from_its_rows_and_object(loaded: tuple[Any, Any], kind
     assert done.results == whole.results
     assert weights("cut") == weights("whole")
     assert names(Path("cut")) == names(Path("whole"))
+
+
+def test_a_run_whose_settings_follow_from_the_size_of_its_model_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = SizeDefault(1.0, 1e-3, 0.2, 2, 4, "a search")
+    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda *_: row)
+    given: dict[str, Any] = SETTINGS | {"model": MODEL, "forget": FORGET, "retain": RETAIN, "train": {"save_steps": 1}}
+    package.unlearn(out="whole", **given)
+    with pytest.raises(KeyboardInterrupt):
+        package.unlearn(out="cut", reporter=DiesAfter(3), **given)
+    with pytest.raises(EffaceError, match="has other settings than these"):
+        package.unlearn(out="cut", resume=True, **given | {"forget_coeff": 0.3})
+    package.unlearn(out="cut", resume=True, **given)
+    assert weights("cut") == weights("whole")
 
 
 def test_another_model_object_is_refused_and_the_first_one_stays(loaded: tuple[Any, Any]) -> None:

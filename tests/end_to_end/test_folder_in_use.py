@@ -100,7 +100,7 @@ def test_the_library_refuses_it_before_it_writes_its_inputs(place, model):
     out = place / "out"
     with held_elsewhere(lock_folder, out):
         with pytest.raises(EffaceError, match=f"process {os.getpid()}"):
-            package.unlearn(str(model), forget=rows, retain=rows, out=out)
+            package.unlearn(str(model), forget=rows, retain=rows, method="me+gd", out=out)
         assert not (out / "inputs").exists()
 
 

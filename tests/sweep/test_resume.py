@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from efface.config.size_defaults import SizeDefault
 from efface.files.folders import QueuePaths
 from efface.run.folder import RunFolder
 from efface.sweep.plan import SweepPlan
@@ -31,6 +32,20 @@ def test_current_settings_replace_those_in_the_folder(spec: Spec, settings: dict
     assert prepare_resume(run.job)
     assert "save_steps: 2" in RunFolder(run.job.folder).config.read_text()
     assert RunFolder(run.job.folder).read_manifest() == before
+
+
+def test_a_run_whose_settings_follow_from_the_size_of_its_model_goes_on(
+    spec: Spec, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = SizeDefault(1.0, 1e-3, 0.2, 2, 4, "a search")
+    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda *_: row)
+    open_settings = {**settings, "train": {key: each for key, each in settings["train"].items() if key != "lr"}}
+    out = tmp_path / "sweep"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec({"settings": open_settings}), out, reporter=KilledIn("run 1", 1))
+    sweep(spec({"settings": open_settings}), out)
+    [run] = SweepPlan(spec({"settings": open_settings}), out, None).runs()
+    assert run.job.state == "done"
 
 
 @pytest.mark.parametrize("same_settings", [True, False])

@@ -53,6 +53,8 @@ TABLE = (
 """A row is added where a search was seen to forget and to keep the rest, with all settings of training that the search
 had and that are not the defaults. Sizes and methods without a row keep the published settings, which are the
 defaults."""
+KEYS = tuple(dict.fromkeys(key for row in TABLE for key in row.settings))
+"""Dotted keys of all settings that follow from the size of a model."""
 _NEAR = 3
 """A row applies to models with up to this many times its parameters, and down to one part in this many."""
 

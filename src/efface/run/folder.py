@@ -17,8 +17,10 @@ from pydantic import BaseModel, ValidationError
 from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, Results
 from efface.artifacts.saved_manifest import read_manifest
+from efface.config.commands import RunConfig
+from efface.config.open_settings import as_saved
 from efface.config.parse import to_yaml
-from efface.config.saved_settings import has_settings
+from efface.config.saved_settings import has_settings, read_saved_settings
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.files.atomic import WriteError, record_in, write_json, write_text
@@ -32,6 +34,7 @@ from efface.train.step_log import KeepLog, StepLog
 from efface.train.watch import WatchLog
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
 class RunFolder(RunPaths):
@@ -58,9 +61,22 @@ class RunFolder(RunPaths):
             raise EffaceError(
                 f"--resume: {self.root} was purged, so what it needs is gone; start another run in another --out"
             )
-        self._check_content(config, resume=resume)
+        self._check_content(self.as_started(config) if resume else config, resume=resume)
         if lock is not None:
             lock.checks.add(check)
+
+    def as_started(self, config: ConfigT) -> ConfigT:
+        """The settings with those that the run in this folder, if there is one, took from the size of its model.
+
+        Args:
+            config: What they leave open is filled in.
+
+        Raises:
+            EffaceError: As `read_yaml`.
+        """
+        if not isinstance(config, RunConfig) or not self.config.is_file():
+            return config
+        return cast(ConfigT, as_saved(config, read_saved_settings(self.config)))
 
     @contextmanager
     def claimed(self, config: BaseModel, *, resume: bool) -> Iterator[None]:

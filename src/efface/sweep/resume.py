@@ -24,11 +24,12 @@ def prepare_resume(job: Job[RunConfig] | Job[FinetuneConfig] | Job[EvaluationCon
     """
     folder = RunFolder(job.folder)
     if job.existing is not None:
-        if isinstance(job.config, RunConfig) and job.config.continual is not None:
-            _drop_partial_request(job.config, len(job.config.continual.requests), QueueFolder(job.folder))
+        config = folder.as_started(job.config)
+        if isinstance(config, RunConfig) and config.continual is not None:
+            _drop_partial_request(config, len(config.continual.requests), QueueFolder(job.folder))
         manifest, data = job.existing.manifest, dict(job.contents.data)
         model_answers = list(manifest.data.items())[len(data) :]  # which a run adds to its data
-        folder.start(job.config, manifest.model_copy(update={"data": {**data, **dict(model_answers)}}))
+        folder.start(config, manifest.model_copy(update={"data": {**data, **dict(model_answers)}}))
     return folder.config.is_file()
 
 

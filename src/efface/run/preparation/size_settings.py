@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from efface.config.commands import RunConfig
+from efface.config.open_settings import is_set, with_values
 from efface.config.size_defaults import default_for, is_measured, lr_source
 from efface.models.memory_estimate import meta_model
 from efface.progress.reporter import Reporter
@@ -35,23 +36,8 @@ def with_size_settings(config: RunConfig, read_config: Callable[[str], Any]) -> 
     row = default_for(parameters, config.method)
     if row is None or config.data.source != "files" or config.train.lora is not None:
         return config, {"train.lr": lr_source(parameters)}
-    filled = {key: value for key, value in row.settings.items() if not _is_set(config, key)}
-    return _with(config, filled), dict.fromkeys(filled, row.source)
-
-
-def _is_set(config: RunConfig, key: str) -> bool:
-    group, _, name = key.rpartition(".")
-    given = (getattr(config, group) if group else config).model_fields_set
-    return name in given or (key == "train.epochs" and config.train.max_steps is not None)
-
-
-def _with(config: RunConfig, values: Mapping[str, object]) -> RunConfig:
-    """The settings with other values of some; dotted key -> value."""
-    for key, value in values.items():
-        group, _, name = key.rpartition(".")
-        update = {group: getattr(config, group).model_copy(update={name: value})} if group else {name: value}
-        config = config.model_copy(update=update)
-    return config
+    filled = {key: value for key, value in row.settings.items() if not is_set(config, key)}
+    return with_values(config, filled), dict.fromkeys(filled, row.source)
 
 
 def tell_defaults(config: RunConfig, defaults: Mapping[str, str], reporter: Reporter) -> None:
