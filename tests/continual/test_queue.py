@@ -14,6 +14,7 @@ from peft import PeftModel
 from efface.artifacts import ContinualResults, Manifest, Results
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
+from efface.config.size_defaults import SizeDefault
 from efface.continual import first_model
 from efface.continual import queue as run_queues
 from efface.continual.queue import append_request, run_queue
@@ -237,3 +238,19 @@ def test_a_further_file_has_the_columns_of_the_last_one(files, made, tmp_path):
     assert append_request(out, FileConfig(path="new.csv")).continual.requests[-1] == FileConfig(
         path="new.csv", columns=columns
     )
+
+
+def test_a_queue_whose_settings_follow_from_the_size_of_its_model_is_resumed(files, tmp_path, monkeypatch):
+    class Dies(Told):
+        def on_step(self, log):
+            raise KeyboardInterrupt
+
+    row = SizeDefault(1.0, 1e-3, 0.2, 1, 4, "a search")
+    monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda *_: row)
+    config, out = files(train={"epochs": 1, "batch_size": 4}), tmp_path / "all"
+    assert "lr" not in config.train.model_fields_set
+    with pytest.raises(KeyboardInterrupt):
+        run_queue(config, out, reporter=Dies())
+    results = run_queue(config, out, resume=True)
+    assert len(results.requests) == 2
+    assert read_yaml(out / "config.yaml")["train"]["lr"] == 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from efface.run.folder import RunFolder
 from efface.sweep.plan import SweepPlan
 from efface.sweep.resume import prepare_resume, remove_models
 from efface.sweep.sweep import sweep
-from support.sweeps import KilledIn, Spec
+from support.runs import Told
+from support.sweeps import KilledIn, Spec, count_trainings
 
 
 def test_there_is_nothing_to_resume_in_a_new_folder(spec: Spec, content: dict[str, Any], tmp_path: Path) -> None:
@@ -39,13 +41,21 @@ def test_a_run_whose_settings_follow_from_the_size_of_its_model_goes_on(
 ) -> None:
     row = SizeDefault(1.0, 1e-3, 0.2, 2, 4, "a search")
     monkeypatch.setattr("efface.run.preparation.size_settings.default_for", lambda *_: row)
-    open_settings = {**settings, "train": {key: each for key, each in settings["train"].items() if key != "lr"}}
+    data = {name: str(tmp_path / f"{name}.jsonl") for name in ("forget", "retain")}
+    for name, path in data.items():
+        rows = [{"question": f"Where is {name} {number}?", "answer": f"In town {number}."} for number in range(8)]
+        Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    open_settings = {**settings, "data": data, "train": {"warmup_steps": 0, "save_steps": 1}}
     out = tmp_path / "sweep"
     with pytest.raises(KeyboardInterrupt):
         sweep(spec({"settings": open_settings}), out, reporter=KilledIn("run 1", 1))
-    sweep(spec({"settings": open_settings}), out)
     [run] = SweepPlan(spec({"settings": open_settings}), out, None).runs()
-    assert run.job.state == "done"
+    assert run.job.state == "started"
+    for trainings in (1, 0):
+        told = Told()
+        sweep(spec({"settings": open_settings}), out, reporter=told)
+        assert count_trainings(told) == trainings
+    assert len(list((out / "runs").iterdir())) == 1
 
 
 @pytest.mark.parametrize("same_settings", [True, False])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.parse import to_yaml
 from efface.config.plugins import custom_objectives
 from efface.data import load_training_set
 from efface.data.config import MODEL_ANSWERS
@@ -17,8 +18,10 @@ from efface.evaluation.judging.judges import open_judges
 from efface.files.folder_lock import check_writable, is_lock
 from efface.files.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for
+from efface.models.folder import load_model_config, model_folder
 from efface.objectives.method import objective
 from efface.run.folder import RunFolder
+from efface.run.preparation.size_settings import with_size_settings
 from efface.run.selection.epoch_scores import check_epoch_selection
 from efface.run.selection.keep_bound import check_keep
 from efface.run.training import check_can_train
@@ -127,6 +130,8 @@ class SweepPlan:
         _check_out(out)
         self.spec, self.out, self.reader, self.index = spec, out, ContentReader(data_dir), SweepIndex(out)
         self._planned_models: set[str] = set()
+        self._filled_settings: dict[str, RunConfig] = {}
+        """Settings with open ones -> with those of the model's size."""
         config = target_config(spec)
         self._target = None if config is None else self._plan_finetuning(config, "target")
         model = None if self._target is None else str(self._target.model)
@@ -198,10 +203,19 @@ class SweepPlan:
     def _plan_job(self, config: Config, part: SweepPart, name: str) -> Job[Config]:
         missing = config.model in self._planned_models and not Path(config.model).is_dir()
         contents = self.reader.contents(config, model=f"to be made: {config.model}" if missing else None)
-        key = run_key(config, contents)
+        key = run_key(self._filled(config, missing=missing) if isinstance(config, RunConfig) else config, contents)
         existing, name = self.index.find(key), f"{name}-{short_key(key)}"
         folder = existing.path if existing else SweepPaths(self.out).part(part) / name
         return Job(config, contents, key, name, folder, existing)
+
+    def _filled(self, config: RunConfig, *, missing: bool) -> RunConfig:
+        """With the settings that follow from the size of the model, as in the config.yaml of the run's folder."""
+        open_settings = to_yaml(config)
+        if open_settings not in self._filled_settings:
+            source = self._target.config.model if missing and self._target is not None else config.model
+            filled, _ = with_size_settings(config, lambda _: load_model_config(model_folder(source)))
+            self._filled_settings[open_settings] = filled
+        return self._filled_settings[open_settings]
 
     def _check(self, combination: Combination) -> None:
         """Refuse what `efface run` would refuse before it loads the model."""
