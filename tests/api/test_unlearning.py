@@ -130,6 +130,21 @@ def test_a_run_whose_settings_follow_from_the_size_of_its_model_is_resumed(monke
     assert weights("cut") == weights("whole")
 
 
+def test_settings_that_were_given_and_are_left_out_of_a_resumed_run_are_other_settings() -> None:
+    """No setting follows from the size of this model, or with adapters of any."""
+    for given in ({"lr": 1e-3}, {"lr": 1e-3, "lora": {"r": 2}}):
+        train = {"epochs": 1, "batch_size": 4, **given}
+        settings = SETTINGS | {"model": MODEL, "forget": FORGET, "retain": RETAIN, "train": train}
+        out = f"out-{len(given)}"
+        with pytest.raises(KeyboardInterrupt):
+            package.unlearn(out=out, reporter=DiesAfter(1), **settings)
+        started = Path(out, "config.yaml").read_bytes()
+        left_out = settings | {"train": {key: each for key, each in train.items() if key != "lr"}}
+        with pytest.raises(EffaceError, match="has other settings than these"):
+            package.unlearn(out=out, resume=True, **left_out)
+        assert Path(out, "config.yaml").read_bytes() == started
+
+
 def test_another_model_object_is_refused_and_the_first_one_stays(loaded: tuple[Any, Any]) -> None:
     _, tokenizer = loaded
     model = AutoModelForCausalLM.from_pretrained(MODEL)

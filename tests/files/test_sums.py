@@ -42,6 +42,7 @@ def run(tmp_path):
 
 def write_manifest(root, **values):
     (root / "manifest.json").write_text(json.dumps({"files": {}, "writing": {}, **values}))
+    (root / "config.yaml").write_text("method: me\n")
 
 
 def test_sums_are_those_of_sha256(tmp_path):
@@ -153,6 +154,16 @@ def test_other_files_in_a_run_s_folder_are_not_checked(run):
         (run / name).write_text("x")
         check_file(run / name)
     check_folder(run / "model-of-mine")
+
+
+def test_a_manifest_of_another_tool_says_nothing(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "manifest.json").write_text('["of something else"]')
+    check_folder(tmp_path / "model")
+    (tmp_path / "config.yaml").write_text("method: me\n")
+    with pytest.raises(ChangedFileError, match="damaged"):
+        check_folder(tmp_path / "model")
 
 
 def test_a_request_of_a_queue_has_the_manifest_in_its_own_folder(run):

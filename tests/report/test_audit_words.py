@@ -29,9 +29,9 @@ def test_the_sentence_has_counts_intervals_control_and_the_strongest_attack() ->
 def test_what_the_interval_of_the_excess_takes_as_independent() -> None:
     excess = results().excess
     assert excess is not None
-    assert "12 to 41, questions taken as independent" in headline(results())
+    assert "95 % interval 12 to 41, with questions taken as independent" in headline(results())
     by_subject = excess.model_copy(update={"by_subject": True})
-    assert "12 to 41, subjects taken as independent" in headline(results(excess=by_subject))
+    assert "95 % interval 12 to 41, with subjects taken as independent" in headline(results(excess=by_subject))
 
 
 def test_none_is_never_said_without_its_bound() -> None:

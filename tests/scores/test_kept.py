@@ -93,19 +93,25 @@ def test_where_there_are_known_facts_these_alone_count():
         kept(with_facts(lost=50, output="no"), before, CLOSER_LOOK, unseen=50)
 
 
-@pytest.mark.parametrize(
-    ("keep", "known", "refused"), [(0.95, 40, False), (0.95, 30, True), (0.8, 10, False), (0.1, 0, True)]
-)
+@pytest.mark.parametrize(("keep", "known", "refused"), [(0.95, 40, False), (0.95, 30, True), (0.8, 10, False)])
 def test_a_bound_that_too_few_facts_can_show_is_refused(keep, known, refused):
     before = with_facts(n=50, lost=50 - known, output="no")
     assert len(facts_to_keep(before)) == known
     if refused:
         with pytest.raises(EffaceError) as raised:
-            check_reachable(keep, before)
+            check_reachable(keep, before, most=64)
         assert_names(str(raised.value), f"keep={keep:g}", f"{known} facts", "data.known_facts")
     else:
-        check_reachable(keep, before)
-    check_reachable(0.999, records())
+        check_reachable(keep, before, most=64)
+    check_reachable(0.999, records(), most=64)
+
+
+def test_where_more_facts_cannot_help_a_lower_bound_does():
+    with pytest.raises(EffaceError, match="lower keep") as raised:
+        check_reachable(0.99, with_facts(n=50), most=50)
+    assert "data.known_facts" not in str(raised.value)
+    with pytest.raises(EffaceError, match="knows none of its known facts"):
+        check_reachable(0.1, with_facts(n=50, lost=50, output="no"), most=64)
 
 
 def test_a_fact_counts_once_in_two_wordings():

@@ -65,7 +65,7 @@ def unlearn_continually(
     reference: Literal["previous", "first"] = "previous",
     keep_models: Literal["last", "all"] = "last",
     lora: Literal["merge", "keep"] | None = None,
-    method: str = "me+gd",
+    method: str,
     out: StrPath | None = None,
     tokenizer: PreTrainedTokenizerBase | StrPath | None = None,
     plugins: PluginSpec | Sequence[PluginSpec] = (),

@@ -35,7 +35,7 @@ def finetune(
     """Fine-tune a model on the forget set and the retain set, as `efface finetune` does: a target to unlearn from.
 
         target = efface.finetune("path/to/base", forget="forget.csv", retain="retain.csv", out="runs/target")
-        done = efface.unlearn(target, forget="forget.csv", retain="retain.csv", out="runs/first")
+        done = efface.unlearn(target, forget="forget.csv", retain="retain.csv", method="me+gd", out="runs/first")
 
     Args:
         model: As for `unlearn`.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError
-from efface.files.folders import MANIFEST, MODEL_ANSWERS, RunPaths
+from efface.files.folders import CONFIG, MANIFEST, MODEL_ANSWERS, RunPaths
 from efface.files.safe_read import MAX_JSON, open_regular, parse_json, read_bytes
 
 SUMS_FILE = "SHA256SUMS"
@@ -135,7 +135,9 @@ def read_sums(root: Path) -> dict[str, set[str]] | None:
         files, writing = _mapping(manifest, "files"), _mapping(manifest, "writing") or {}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ChangedFileError(f"cannot read {path}: {error.strerror}; make it readable, or restore it") from error
+    except ValueError as error:
         raise ChangedFileError(f"{path} is damaged; restore it from a copy") from error
     if files is None:
         return None
@@ -214,7 +216,7 @@ def _manifest_of(path: Path) -> tuple[str, dict[str, set[str]]] | None:
     """Path in its run's folder, and the sums in the manifest; None where the manifest would not have its sum."""
     path = path.absolute()
     for root in path.parents[:_DEPTH]:
-        if (root / MANIFEST).is_file():
+        if (root / MANIFEST).is_file() and (root / CONFIG).is_file():  # another tool may have a manifest.json, too
             name = path.relative_to(root).as_posix()
             sums = read_sums(root) if name.split("/")[0] in (*RECORDED, CHECKPOINTS) else None
             return None if sums is None else (name, sums)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -139,14 +139,14 @@ def _hashed(source: Path) -> Iterator[Callable[[], dict[str, str]]]:
     alone = distributed.world_size() == 1
     with ThreadPoolExecutor(max_workers=1) as beside:
         own = beside.submit(model_sums, source) if alone or distributed.local_rank() == 0 else None
-        yield lambda: _of_this_machine(own)
+        yield lambda: _of_this_machine(own) or model_sums(source)
 
 
-def _of_this_machine(sums: Future[dict[str, str]] | None) -> dict[str, str]:
-    """The digests that the first process of this machine has made; launchers number those of a machine in a row."""
+def _of_this_machine(sums: Future[dict[str, str]] | None) -> dict[str, str] | None:
+    """The digests that the first process of this machine has made; None where its ranks are not in a row."""
     by_rank = distributed.all_gather(None if sums is None else sums.result())
     first = distributed.rank() - distributed.local_rank() if len(by_rank) > 1 else 0
-    return cast("dict[str, str]", by_rank[first])
+    return by_rank[first]
 
 
 def _check_packing(parallel_model: ParallelModel, name: str, reporter: Reporter) -> None:

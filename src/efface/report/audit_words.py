@@ -97,7 +97,7 @@ def _compared(results: AuditResults) -> str:
     what = "a model that never saw them" if control.kind == "given" else "the base model, which never saw them"
     low, high = (100 * each for each in excess.interval)
     independent = "subjects" if excess.by_subject else "questions"
-    interval = f"{low:.0f} to {high:.0f}, {independent} taken as independent"
+    interval = f"95 % interval {low:.0f} to {high:.0f}, with {independent} taken as independent"
     if low == high:  # of an earlier version
         interval = f"{'every' if excess.value else 'no'} fact differs"
     return f"From {what}: {count_of(control.k, found.n)}. Excess {100 * excess.value:.0f} points ({interval})."

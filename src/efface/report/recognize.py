@@ -33,4 +33,5 @@ def _beginnings() -> tuple[bytes, ...]:
     """What the tables with texts start with, whatever models they are of."""
     csv = flat_table("csv", [*RUN_COLUMNS, "NAME"], ())
     differences = (flat_table(form, differences_headings("NAME", "NAME"), ()) for form in get_args(Format))
-    return tuple(text.partition("NAME")[0].encode() for text in (csv, *differences))
+    heads = [csv.partition("NAME")[0], *(text.partition("Output")[0] for text in differences)]
+    return tuple(head.encode() for head in heads)

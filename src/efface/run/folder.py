@@ -40,7 +40,7 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 class RunFolder(RunPaths):
     """The folder of one run. Files are written atomically: complete or not at all."""
 
-    def check(self, config: BaseModel, *, resume: bool) -> None:
+    def check(self, config: BaseModel, *, resume: bool, filled: bool = False) -> None:
         """Check that a run may be written here, unless that was checked since this process holds the folder.
 
         Writes nothing.
@@ -48,12 +48,14 @@ class RunFolder(RunPaths):
         Args:
             config: The run's settings.
             resume: Whether the folder may already contain a run, which must have the same settings.
+            filled: Whether settings that follow from the size of the model are filled in; if not, the open ones among
+                them are not compared.
 
         Raises:
             EffaceError: The folder contains something else, a run that is not to be resumed or one with other
                 settings, or it cannot be written.
         """
-        lock, check = held(self.root), f"{resume} {to_yaml(config)}"
+        lock, check = held(self.root), f"{resume} {filled} {to_yaml(config)}"
         if lock is not None and check in lock.checks:
             return  # nobody else has written here since
         check_writable(self.root)
@@ -61,7 +63,7 @@ class RunFolder(RunPaths):
             raise EffaceError(
                 f"--resume: {self.root} was purged, so what it needs is gone; start another run in another --out"
             )
-        self._check_content(self.as_started(config) if resume else config, resume=resume)
+        self._check_content(self.as_started(config) if resume and not filled else config, resume=resume)
         if lock is not None:
             lock.checks.add(check)
 

@@ -29,6 +29,7 @@ _DIGITS = 9
 """Of shares: a model that did not change has exactly 1, whatever the order of sums."""
 _QUANTILE = 1.645
 """Of the standard normal distribution: 95 % one-sided."""
+_NONE_KNOWN = "the model before unlearning knows none of its known facts; use evaluate.precision=float32"
 _OUTSIDE = 0.05
 """Of the beta distribution: 95 % one-sided."""
 
@@ -42,7 +43,7 @@ class Kept:
     at_least: float
     """`lower_bound` of the share on other questions; with known facts, `lower_bound_of_facts`."""
     utility: float
-    """After unlearning; with known facts, the share of all of them that is known."""
+    """After unlearning; with known facts, the share of those that were asked that is known."""
     forget_efficacy: float
     """After unlearning."""
 
@@ -112,7 +113,7 @@ def _kept_facts(
     known, second = facts_to_keep(before), judge_records({KNOWN_FACTS: after[KNOWN_FACTS]})[KNOWN_FACTS]
     still = facts_known_in_a_wording(second)
     if not known:
-        raise EffaceError("the model before unlearning knows none of its known facts; use evaluate.precision=float32")
+        raise EffaceError(_NONE_KNOWN)
     return Kept(
         share=round(len(known & still) / len(known), _DIGITS),
         at_least=lower_bound_of_facts(len(known & still), len(known)),
@@ -131,12 +132,13 @@ def facts_to_keep(before: Mapping[str, Sequence[Record]]) -> set[str]:
     return facts_known_in_all_wordings(judge_records({KNOWN_FACTS: records})[KNOWN_FACTS]) if records else set()
 
 
-def check_reachable(keep: float, before: Mapping[str, Sequence[Record]]) -> None:
+def check_reachable(keep: float, before: Mapping[str, Sequence[Record]], *, most: int) -> None:
     """Refuse a bound that no model could be shown to hold, as too few facts are known.
 
     Args:
         keep: The share that must be kept.
         before: Set name -> records of the model before unlearning, of the questions that decide.
+        most: How many known facts decide at most.
 
     Raises:
         EffaceError: Even if all facts are kept, their bound is lower.
@@ -144,11 +146,14 @@ def check_reachable(keep: float, before: Mapping[str, Sequence[Record]]) -> None
     if KNOWN_FACTS not in before:
         return
     count = len(facts_to_keep(before))
+    if not count:
+        raise EffaceError(_NONE_KNOWN)
     best = lower_bound_of_facts(count, count)
     if best < keep:
+        remedy = "lower keep" if count >= most else "raise data.known_facts, or lower keep"
         raise EffaceError(
             f"keep={keep:g} cannot be shown with {count} facts that the model knows: if it keeps all of them, it keeps "
-            f"at least {best:.3f} of such facts at a confidence of 95 %; raise data.known_facts, or lower keep"
+            f"at least {best:.3f} of such facts at a confidence of 95 %; {remedy}, in another --out"
         )
 
 

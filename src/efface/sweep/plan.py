@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.open_settings import is_set
 from efface.config.parse import to_yaml
 from efface.config.plugins import custom_objectives
+from efface.config.size_defaults import KEYS
 from efface.data import load_training_set
 from efface.data.config import MODEL_ANSWERS
 from efface.downstream.tasks import check_tasks
@@ -130,7 +132,7 @@ class SweepPlan:
         _check_out(out)
         self.spec, self.out, self.reader, self.index = spec, out, ContentReader(data_dir), SweepIndex(out)
         self._planned_models: set[str] = set()
-        self._filled_settings: dict[str, RunConfig] = {}
+        self._filled_settings: dict[tuple[object, ...], RunConfig] = {}
         """Settings with open ones -> with those of the model's size."""
         config = target_config(spec)
         self._target = None if config is None else self._plan_finetuning(config, "target")
@@ -210,7 +212,7 @@ class SweepPlan:
 
     def _filled(self, config: RunConfig, *, missing: bool) -> RunConfig:
         """With the settings that follow from the size of the model, as in the config.yaml of the run's folder."""
-        open_settings = to_yaml(config)
+        open_settings = to_yaml(config), *(is_set(config, key) for key in KEYS)
         if open_settings not in self._filled_settings:
             source = self._target.config.model if missing and self._target is not None else config.model
             filled, _ = with_size_settings(config, lambda _: load_model_config(model_folder(source)))

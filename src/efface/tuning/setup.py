@@ -142,6 +142,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         reported = replace(search, folder=RunFolder(paths.reported), sets=held_out.reported)
         search.check(opened.model)
         before = search.before(opened.parallel_model, None)
+        quick = _quick_scores(tuning, prepared, held_out, before)
         write_json(paths.search_settings, _settings(tuning, space))
         reported_before = reported.before(opened.parallel_model, None)
         held_out, reported_before, forget_note = _reported_forget(held_out, before, reported_before)
@@ -157,7 +158,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         stages=search,
         before=before,
         reported_before=reported_before,
-        quick=_quick_scores(tuning, prepared, held_out, before),
+        quick=quick,
         forget_note=forget_note,
     )
 

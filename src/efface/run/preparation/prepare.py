@@ -129,7 +129,7 @@ def check_settings(config: RunConfig, folder: RunFolder, *, resume: bool) -> tor
     """Check everything that needs neither data nor a model.
 
     Args:
-        config: The settings of a run or a queue.
+        config: The settings of a run or a queue, with those that follow from the size of the model.
         folder: Where it will write.
         resume: Whether `folder` may contain a run of the same settings.
 
@@ -139,7 +139,7 @@ def check_settings(config: RunConfig, folder: RunFolder, *, resume: bool) -> tor
     Raises:
         EffaceError: Settings cannot be used here, or `folder` contains something else.
     """
-    folder.check(config, resume=resume)
+    folder.check(config, resume=resume, filled=True)
     device = device_for(config.device)
     check_can_train(config.train, device)
     reset_peak_memory(device)

@@ -12,7 +12,7 @@ from efface.evaluation.judging.judges import Judges
 from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.packing.forward import evaluation_mode
 from efface.records import RecordSets
-from efface.run.selection.held_out import HeldOut, quick_sets, records_of
+from efface.run.selection.held_out import QUICK_FACTS, HeldOut, quick_sets, records_of
 from efface.scores import definition
 from efface.scores.kept import Kept, check_reachable, facts_to_keep, is_gone, kept
 from efface.scores.sets import FORGET
@@ -68,7 +68,7 @@ class QuickScores:
         Raises:
             EffaceError: The model before unlearning knows too few facts.
         """
-        check_reachable(keep, self._before)
+        check_reachable(keep, self._before, most=QUICK_FACTS)
 
     def score(self, model: ParallelModel) -> tuple[Kept, bool]:
         """Score a model and leave it as it was.

@@ -121,7 +121,7 @@ class ZeroModel(ParallelModel):
         """As in `ParallelModel`, with the elements that this process has of each flattened weight."""
         from deepspeed.utils import safe_get_local_fp32_param, safe_get_local_optimizer_state
 
-        steps = next(iter(self.optimizer.state.values()))["step"].cpu()
+        steps = next(iter(self.optimizer.state.values()))["step"].to("cpu", copy=True)  # it is on the CPU
         weights: dict[str, Tensor] = {}
         moments: dict[str, Tensor] = {}
         for name, parameter, elements in self._trained():
