@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from efface.auditing.attack import Cost, Unit, text_of
-from efface.schema import Prompt, Turn
+from efface.auditing.attack import Cost, Unit
 from support.audited import Whisper, audit_context, facts
 
 
@@ -33,8 +32,3 @@ def test_an_attack_needs_no_more_than_run() -> None:
 def test_a_dropped_fact_is_neither_hit_nor_miss() -> None:
     row = Whisper().dropped(facts(1)[0], Unit("v", 2))
     assert (row.hit, row.echo, row.seed, row.shown) == (None, True, 2, ("forget/0000",))
-
-
-def test_the_text_of_a_prompt_has_its_history() -> None:
-    prompt = Prompt("Now?", (Turn(role="user", content="Before?"), Turn(role="assistant", content="Yes.")))
-    assert text_of(prompt) == "Before?\nYes.\nNow?"

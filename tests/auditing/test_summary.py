@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from efface.artifacts.audit import AuditResults
-from efface.auditing.attack import Attack, Fact, ModelName, Row
+from efface.auditing.attack import Attack, ModelName
 from efface.auditing.attacks.plain import Plain
+from efface.auditing.fact import Fact, Row
 from efface.auditing.summary import Findings, summarize
 from support.audited import Whisper, facts, key_fact_rule, row_of
 

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import torch
 
-from efface.auditing.attack import Attack, Context, Fact, HitVerdict, Level, ModelName, Row
+from efface.auditing.attack import Attack, Context, HitVerdict, Level, ModelName
+from efface.auditing.fact import Fact, Row
 from efface.auditing.subject import Subject
 from efface.evaluation.config import EvaluateConfig
 from efface.schema import Item

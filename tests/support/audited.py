@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from efface.auditing.attack import Attack, Context, Fact, Level, Row, Unit
+from efface.auditing.attack import Attack, Context, Level, Unit
+from efface.auditing.fact import Fact, Row
 from efface.auditing.rule import FactRule
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config

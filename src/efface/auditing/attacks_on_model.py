@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from efface.auditing.attack import Attack, Context, Level, ModelName, Row, Unit
+from efface.auditing.attack import Attack, Context, Level, ModelName, Unit
+from efface.auditing.fact import Row
 from efface.auditing.models import AuditModels
 from efface.auditing.registry import PLAIN
 from efface.auditing.rows import RowsFile

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import cast
 
 from efface.artifacts.audit import AuditResults
-from efface.auditing.attack import Attack, Context, Fact, ModelName
+from efface.auditing.attack import Attack, Context, ModelName
 from efface.auditing.attacks_on_model import AuditPlan, Clock, attack_model
 from efface.auditing.audited_run import AuditedRun, read_audited_run
 from efface.auditing.config import AuditConfig
-from efface.auditing.facts import KnownFacts, known_facts
+from efface.auditing.fact import Fact
 from efface.auditing.identity import audit_key
+from efface.auditing.known_facts import KnownFacts, known_facts
 from efface.auditing.models import AuditModels, ModelSource, find_models
 from efface.auditing.registry import not_tried, select_attacks
 from efface.auditing.rows import RowsFile

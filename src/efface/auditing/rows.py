@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import ConfigDict, ValidationError
 
-from efface.auditing.attack import ModelName, Row, Unit
+from efface.auditing.attack import ModelName, Unit
+from efface.auditing.fact import Row
 from efface.errors import EffaceError
 from efface.files.atomic import write_text
 from efface.files.folders import AUDIT_ROWS

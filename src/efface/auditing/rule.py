@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from efface.auditing.attack import Fact, HitVerdict, text_of
+from efface.auditing.attack import HitVerdict
+from efface.auditing.fact import Fact, text_of
 from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.judging.nli_judge import Claim, Judge
 from efface.scores.metrics.rouge import common_subsequence_length

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from efface.artifacts.audit import AttackResult, AuditControl, AuditExcess, AuditResults, Recoverable
-from efface.auditing.attack import Attack, Fact, ModelName, Row
+from efface.auditing.attack import Attack, ModelName
+from efface.auditing.fact import Fact, Row
 from efface.auditing.measures.chance import Chance, chance
 from efface.auditing.measures.statistics import adjusted_p_values, excess, rate_interval
 from efface.auditing.registry import PLAIN

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from efface.auditing.attack import Context, Fact, Row, Unit
+from efface.auditing.attack import Context, Unit
 from efface.auditing.attacks.membership import Membership, membership_scores, unseen_answers, unseen_items
+from efface.auditing.fact import Fact, Row
 from efface.schema import Item
 from support.audit_models import context, facts, knowing, load, not_knowing, run_on_all, subject
 

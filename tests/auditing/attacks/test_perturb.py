@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from efface.auditing.attack import Row, Unit
+from efface.auditing.attack import Unit
 from efface.auditing.attacks.perturb import Perturb, add_noise, prune_model, pruned
+from efface.auditing.fact import Row
 from efface.auditing.measures.round_to_nearest import linear_weights
 from support.audit_models import context, facts, knowing, load, not_knowing, subject
 

@@ -4,8 +4,9 @@ from typing import get_args
 
 import pytest
 
-from efface.auditing.attack import Fact, Level
+from efface.auditing.attack import Level
 from efface.auditing.attacks.relearn_rows import ARMS, FOLDS, Arm, folds, training_of
+from efface.auditing.fact import Fact
 from support.audited import audit_context, fact, facts
 
 

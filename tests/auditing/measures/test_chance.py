@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from efface.auditing.attack import Row
+from efface.auditing.fact import Row
 from efface.auditing.measures.chance import chance
 from support.audited import facts, key_fact_rule, row_of
 

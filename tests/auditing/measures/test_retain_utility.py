@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from efface.auditing.attack import Row
+from efface.auditing.fact import Row
 from efface.auditing.measures.retain_utility import (
     QUESTIONS,
     IntactUtility,

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from efface.auditing.attack import ModelName, Row
+from efface.auditing.attack import ModelName
+from efface.auditing.fact import Row
 from efface.auditing.measures.share_left import means_by_model, share_left
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Unit, text_of
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Unit
 from efface.auditing.attacks.templates import TEMPLATES, Asked, Material, options_prompt, reverse_prompt
+from efface.auditing.fact import Fact, Row, text_of
 from efface.evaluation.judging.key_fact_judge import contains_fact
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit, text_of
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Tier, Unit
+from efface.auditing.fact import Fact, Row, text_of
 from efface.auditing.subject import Subject
 from efface.packing.forward import device_of, evaluation_mode
 from efface.scores.means import mean

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from efface.auditing.attack import Attack, Context, Fact, Level, Row, Unit, text_of
+from efface.auditing.attack import Attack, Context, Level, Unit
+from efface.auditing.fact import Fact, Row, text_of
 
 if TYPE_CHECKING:
     from efface.auditing.subject import Subject

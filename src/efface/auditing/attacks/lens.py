@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Tier, Unit
+from efface.auditing.fact import Fact, Row
 from efface.auditing.measures.layer_states import LensDecoder, Target, layer_states, patched_logprobs, target_logprob
 from efface.auditing.subject import Subject
 from efface.scores.means import mean

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Tier, Unit
+from efface.auditing.fact import Fact, Row
 from efface.auditing.measures.answer_tokens import AnswerTokens, answer_tokens
 from efface.auditing.measures.auc import auc_gap
 from efface.auditing.measures.gradient_norm import gradient_norm

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit, text_of
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Tier, Unit
+from efface.auditing.fact import Fact, Row, text_of
 from efface.auditing.measures.retain_utility import (
     IntactUtility,
     asked_items,

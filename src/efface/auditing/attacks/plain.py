@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from efface.auditing.attack import Attack, Context, Fact, Row, Unit
+from efface.auditing.attack import Attack, Context, Unit
+from efface.auditing.fact import Fact, Row
 
 if TYPE_CHECKING:
     from efface.auditing.subject import Subject

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, cast
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit, text_of
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Tier, Unit
+from efface.auditing.fact import Fact, Row, text_of
 from efface.auditing.measures.retain_utility import (
     IntactUtility,
     asked_items,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, ModelName, Row, Tier, Unit
+from efface.auditing.attack import Attack, Context, Cost, ModelName, Tier, Unit
+from efface.auditing.fact import Fact, Row
 from efface.auditing.measures.answer_tokens import answer_tokens
 from efface.auditing.measures.share_left import means_by_model, share_left
 from efface.auditing.subject import Subject

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit, text_of
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Tier, Unit
 from efface.auditing.attacks.relearn_rows import ARMS, FOLDS, Arm, Training, training_of
 from efface.auditing.attacks.relearn_steps import relearn
+from efface.auditing.fact import Fact, Row, text_of
 from efface.auditing.rule import says_wrong
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from efface.auditing.attack import Context, Fact, Level
+from efface.auditing.attack import Context, Level
+from efface.auditing.fact import Fact
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.sources.synthetic_authors import make_authors
 from efface.schema import Item

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Unit, text_of
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelName, Unit
+from efface.auditing.fact import Fact, Row, text_of
 from efface.auditing.measures.statistics import leak_at_k
 from efface.evaluation.decoding.sampled_decoder import Draw, sample
 from efface.evaluation.encode import check_position_limit

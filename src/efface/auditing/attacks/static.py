@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelAccess, ModelName, Row, Tier, Unit
+from efface.auditing.attack import Attack, Context, Cost, Level, ModelAccess, ModelName, Tier, Unit
+from efface.auditing.fact import Fact, Row
 from efface.auditing.measures.retain_utility import asked_items
 from efface.auditing.measures.round_to_nearest import BLOCK, block_scales, four_bit_codes, linear_weights
 from efface.auditing.measures.weight_line import WeightLine

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from efface.auditing.attack import Fact
+from efface.auditing.fact import Fact
 from efface.schema import Item, Prompt, Turn
 
 EXAMPLES = 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efface.auditing.attack import Fact, Row
+from efface.auditing.fact import Fact, Row
 from efface.auditing.rule import FactRule
 
 PERMUTATIONS = 20

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from efface.auditing.attack import Context, ModelName, Row
+from efface.auditing.attack import Context, ModelName
+from efface.auditing.fact import Row
 from efface.auditing.subject import Subject
 from efface.schema import Item
 from efface.scores.means import mean

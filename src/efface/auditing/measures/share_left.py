@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from efface.auditing.attack import ModelName, Row
+from efface.auditing.attack import ModelName
+from efface.auditing.fact import Row
 from efface.scores.means import mean
 
 _LEAST_DISTANCE = 0.02

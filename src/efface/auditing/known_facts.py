@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efface.auditing.attack import Fact, Level, text_of
+from efface.auditing.attack import Level
+from efface.auditing.fact import Fact, text_of
 from efface.auditing.rule import FactRule, answer_type, can_be_judged
 from efface.errors import EffaceError
 from efface.evaluation.judging.nli_judge import Judge
